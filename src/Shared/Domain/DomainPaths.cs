@@ -1,0 +1,48 @@
+using System.Security.Cryptography;
+using System.Text;
+using Kuasar.Linux;
+
+namespace Kuasar.Domain;
+
+/// <summary>
+/// Where a domain keeps its things. All below one folder, known to the shim and to the sandboxer:
+/// <code>
+/// RUN/control.sock                    what shims talk to
+/// RUN/s/INSTANCE.sock                 what one containerd talks to
+/// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
+/// RUN/quarantine/                     what could not be read, for a person to look at
+/// </code>
+/// INSTANCE is short for containerd's gRPC address, so that several containerds can share a domain.
+/// </summary>
+internal sealed class DomainPaths(string runFolder)
+{
+    /// <summary>sun_path holds 108 bytes, the last of them 0.</summary>
+    internal const int MaxSocketPath = 107;
+
+    internal string Run { get; } = Path.TrimEndingDirectorySeparator(Path.GetFullPath(runFolder));
+
+    internal string ControlSocket => Path.Combine(Run, "control.sock");
+
+    internal string Tasks => Path.Combine(Run, "tasks");
+
+    internal string Quarantine => Path.Combine(Run, "quarantine");
+
+    internal string InstanceSocket(string containerdAddress) => Path.Combine(Run, "s", InstanceKey(containerdAddress) + ".sock");
+
+    internal string TaskFolder(string containerdAddress, string containerdNamespace, string id)
+    {
+        if (!ContainerdId.IsValid(containerdNamespace) || !ContainerdId.IsValid(id))
+        {
+            throw new ArgumentException($"not an identifier: namespace \"{containerdNamespace}\", id \"{id}\"");
+        }
+        return Path.Combine(Tasks, InstanceKey(containerdAddress), containerdNamespace, id);
+    }
+
+    /// <summary>16 hex digits of the address's SHA-256: short enough for a socket path.</summary>
+    internal static string InstanceKey(string containerdAddress)
+    {
+        Span<byte> hash = stackalloc byte[32];
+        SHA256.HashData(Encoding.UTF8.GetBytes(containerdAddress), hash);
+        return Convert.ToHexStringLower(hash[..8]);
+    }
+}

@@ -1,0 +1,45 @@
+using System.Globalization;
+using Kuasar.Protocol.Contracts.Control;
+
+namespace Kuasar.Linux;
+
+/// <summary>A pid is a pid plus its start time plus the boot it belongs to; without them a number may name a stranger.</summary>
+internal static class ProcessIdentity
+{
+    private static readonly Lazy<string> CurrentBoot = new(() => File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim());
+
+    /// <summary>The identity of a living process or zombie; null when there is none.</summary>
+    internal static ProcessRecord? Of(int pid) =>
+        StartTime(pid) is { } start ? new ProcessRecord { Pid = pid, StartTime = start, BootId = CurrentBoot.Value } : null;
+
+    /// <summary>A pidfd of exactly the recorded process; null when it is gone, whoever has its pid now.</summary>
+    internal static Microsoft.Win32.SafeHandles.SafeFileHandle? Open(ProcessRecord record)
+    {
+        if (record.Pid <= 1 || record.BootId != CurrentBoot.Value || Libc.OpenProcess(record.Pid) is not { } pidfd)
+        {
+            return null;
+        }
+        // Compared after the pidfd is held: from here on the pid cannot change hands unseen.
+        if (StartTime(record.Pid) == record.StartTime)
+        {
+            return pidfd;
+        }
+        pidfd.Dispose();
+        return null;
+    }
+
+    /// <summary>Field 22 of /proc/PID/stat, counted after the last ')' since a command may hold anything.</summary>
+    private static ulong? StartTime(int pid)
+    {
+        try
+        {
+            var stat = File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
+            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            return ulong.Parse(fields[22 - 3], CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or IOException)
+        {
+            return null;
+        }
+    }
+}
