@@ -112,22 +112,26 @@ ctr() { timeout "${ctr_timeout:-30}" env PATH="$path" CONTAINERD_ADDRESS="$socke
 
 # --- install ----------------------------------------------------------------------------------------------------------
 
-# Where the host gets Debian from: "OPTIONS URI", of the first source that is not the security archive's.
+# Where the host gets Debian from: "URI [KEYRING]" of the first source that is not the security archive's.
 host_mirror() {
-  local sources=/etc/apt/sources.list.d/debian.sources
-  if [ -f $sources ]; then
+  local deb822=/etc/apt/sources.list.d/debian.sources list=/etc/apt/sources.list
+  if [ -f $deb822 ]; then
     awk 'BEGIN { RS = ""; FS = "\n" }
       { uri = key = ""
         for (i = 1; i <= NF; i++) {
-          if ($i ~ /^URIs:/) { split($i, word, /[ \t]+/); uri = word[2] }
-          if ($i ~ /^Signed-By:[ \t]*\//) { split($i, word, /[ \t]+/); key = word[2] } }
-        if (uri != "" && uri !~ /security/) { print (key == "" ? "" : "signed-by=" key " ") uri; exit } }' $sources
-  elif [ -f /etc/apt/sources.list ]; then
-    awk '$1 == "deb" { options = ""; i = 2
-        if ($2 ~ /^\[/) {
-          while (1) { word = $i; gsub(/[][]/, "", word); if (word ~ /^signed-by=/) options = word " "
-            if ($i++ ~ /\]$/) break } }
-        if ($i !~ /security/) { print options $i; exit } }' /etc/apt/sources.list
+          split($i, word, /[ \t]+/)
+          if (word[1] == "URIs:") uri = word[2]
+          if (word[1] == "Signed-By:" && word[2] ~ /^\//) key = word[2]
+        }
+        if (uri != "" && uri !~ /security/) { print uri, key; exit } }' $deb822
+  elif [ -f $list ]; then
+    sed -nE '/^deb[[:space:]]/{
+      s/^deb[[:space:]]+//
+      s/^\[[^]]*signed-by=([^] ]+)[^]]*\][[:space:]]+([^[:space:]]+).*/\2 \1/;t print
+      s/^(\[[^]]*\][[:space:]]+)?([^[:space:]]+).*/\2/
+      :print
+      /security/!{p;q}
+    }' $list
   fi
 }
 
@@ -139,14 +143,13 @@ suite_apt() {
 }
 
 install_suite() {
-  local packages=(containerd runc containernetworking-plugins libseccomp2 libc6) mirror lists=$dist/$SUITE/apt/lists
+  local packages=(containerd runc containernetworking-plugins libseccomp2 libc6) lists=$dist/$SUITE/apt/lists mirror='' key=''
   if [ ! -f "$prefix/installed" ]; then
-    mirror=$(host_mirror)
-    [ -n "$mirror" ] || die "no Debian mirror in /etc/apt/sources.list.d/debian.sources or /etc/apt/sources.list"
+    read -r mirror key < <(host_mirror) ||
+      die "no Debian mirror in /etc/apt/sources.list.d/debian.sources or /etc/apt/sources.list"
     mkdir -p "$lists/partial" "$dist/$SUITE/apt/cache/archives/partial" "$dist/$SUITE/debs"
-    # targets: only the package list, no app store metadata. apt checks signatures with the host's keys.
-    echo "deb [targets=Packages ${mirror% *}] ${mirror##* } $SUITE main" |
-      sed "s| ${mirror##* }\]|]|" >"$dist/$SUITE/apt/sources.list"
+    # targets: only the package list, no app store metadata. apt checks the signatures with the host's keys.
+    echo "deb [targets=Packages${key:+ signed-by=$key}] $mirror $SUITE main" >"$dist/$SUITE/apt/sources.list"
     say "downloading ${packages[*]} of $SUITE"
     suite_apt update >&2
     (cd "$dist/$SUITE/debs" && rm -f ./*.deb && suite_apt download "${packages[@]}" >&2)
@@ -188,7 +191,7 @@ cmd_install() {
   mkdir -p "$testbed/bin" "$testbed/runtimes.d"
   note_settings
   "$containerd" --version >&2
-  "$runc" --version | head -n 1 >&2
+  "$runc" --version | sed -n 1p >&2
 }
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -418,7 +421,7 @@ containerd_pid() {
   [[ $(exe_of "$pid") == */containerd && " $(args_of "$pid")" == *" $config "* ]] && echo "$pid"
 }
 
-answers() { ctr_timeout=5 ctr plugins ls 2>/dev/null | grep -q 'io.containerd.grpc.v1 *cri .*ok'; }
+answers() { ctr_timeout=5 ctr plugins ls 2>/dev/null | grep 'io.containerd.grpc.v1 *cri .*ok' >/dev/null; }
 
 ready_or_dead() { answers || ! containerd_pid >/dev/null; }
 
@@ -565,12 +568,13 @@ remove_network() {
 
 cmd_clean() {
   local pid point sockets
+  # First: containerd forgets the bundle of a shim that was killed, but not its socket.
+  sockets=$(shim_sockets)
   # Also a containerd that was killed: started again, it ends what its shims left.
   if [ -d "$run/state/io.containerd.runtime.v2.task" ] && [ -f "$config" ] && ! containerd_pid >/dev/null; then
     (cmd_start) || true
   fi
   if containerd_pid >/dev/null; then remove_containers || true; fi
-  sockets=$(shim_sockets)
   cmd_stop
   for pid in $(service_processes) $(container_processes); do end_process "$pid" KILL; done
   while read -r point; do umount "$point" 2>/dev/null || umount -l "$point"; done < <(mounts_below)
