@@ -126,10 +126,8 @@ host_mirror() {
         if (uri != "" && uri !~ /security/) { print uri, key; exit } }' $deb822
   elif [ -f $list ]; then
     sed -nE '/^deb[[:space:]]/{
-      s/^deb[[:space:]]+//
-      s/^\[[^]]*signed-by=([^] ]+)[^]]*\][[:space:]]+([^[:space:]]+).*/\2 \1/;t print
-      s/^(\[[^]]*\][[:space:]]+)?([^[:space:]]+).*/\2/
-      :print
+      s/^deb[[:space:]]+\[[^]]*signed-by=([^] ]+)[^]]*\][[:space:]]+([^[:space:]]+).*/\2 \1/
+      s/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+).*/\2/
       /security/!{p;q}
     }' $list
   fi
