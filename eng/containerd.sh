@@ -549,15 +549,20 @@ shim_sockets() {
     grep -oE '/run/containerd/s/[0-9a-f]{64}' || true
 }
 
+# forget_port_mappings CONTAINER INTERFACE: the plugin removes a pod's whole chain by its id, but only when told of a mapping.
+forget_port_mappings() {
+  printf '{ "cniVersion": "1.0.0", "name": "%s", "type": "portmap", "runtimeConfig": { "portMappings": [%s] } }' \
+    "$network" '{ "hostPort": 1, "containerPort": 1, "protocol": "tcp" }' |
+    timeout 30 env PATH="$path" CNI_COMMAND=DEL CNI_CONTAINERID="$1" CNI_NETNS='' CNI_IFNAME="$2" CNI_PATH="$cni" "$cni/portmap" >&2
+}
+
 # The port mappings of pods that were not stopped through CRI, and what libcni remembers of them.
 remove_network() {
   local file id
   for file in /var/lib/cni/results/"$network"-*; do
     [ -e "$file" ] || continue
     id=${file##*/"$network"-} id=${id%-*}
-    network_config | sed -n '/"type": "portmap"/{s/ \] }$//;s/^ *{/{ "cniVersion": "1.0.0", "name": "'"$network"'",/;p}' |
-      timeout 30 env PATH="$path" CNI_COMMAND=DEL CNI_CONTAINERID="$id" CNI_NETNS='' CNI_IFNAME="${file##*-}" CNI_PATH="$cni" \
-        "$cni/portmap" >&2 || true
+    forget_port_mappings "$id" "${file##*-}" || true
     rm -f "$file" /var/lib/cni/results/cni-loopback-"$id"-lo
   done
   rm -rf "$testbed/cni/ipam"
