@@ -1,4 +1,4 @@
-using System.Security.Cryptography;
+using System.Globalization;
 using System.Text;
 using Kuasar.Linux;
 
@@ -38,11 +38,15 @@ internal sealed class DomainPaths(string runFolder)
         return Path.Combine(Tasks, InstanceKey(containerdAddress), containerdNamespace, id);
     }
 
-    /// <summary>16 hex digits of the address's SHA-256: short enough for a socket path.</summary>
+    /// <summary>16 hex digits, short enough for a socket path: 64-bit FNV-1a of the address.</summary>
+    /// <remarks>Not one of .NET's hashes: those are OpenSSL's, which a shim would have to load and a small host may not have.</remarks>
     internal static string InstanceKey(string containerdAddress)
     {
-        Span<byte> hash = stackalloc byte[32];
-        SHA256.HashData(Encoding.UTF8.GetBytes(containerdAddress), hash);
-        return Convert.ToHexStringLower(hash[..8]);
+        var hash = 14695981039346656037UL;
+        foreach (var b in Encoding.UTF8.GetBytes(containerdAddress))
+        {
+            hash = (hash ^ b) * 1099511628211UL;
+        }
+        return hash.ToString("x16", CultureInfo.InvariantCulture);
     }
 }

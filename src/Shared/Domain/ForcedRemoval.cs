@@ -1,0 +1,124 @@
+using Kuasar.Linux;
+using Kuasar.Protocol.Contracts.Control;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Domain;
+
+/// <summary>What a forced removal came to.</summary>
+/// <param name="Pid">The task's first process as recorded; 0 when nothing is known of it.</param>
+/// <param name="Complete">Nothing that the record names is left.</param>
+/// <param name="Problems">What went wrong, a line each.</param>
+internal sealed record RemovalResult(int Pid, bool Complete, IReadOnlyList<string> Problems);
+
+/// <summary>
+/// Ends one task by what is recorded of it, with no help of the sandboxer that ran it: its processes, its cgroups, its mounts.
+/// Goes by the record alone, so it can never touch another id, and may be repeated.
+/// </summary>
+internal static class ForcedRemoval
+{
+    /// <summary>Removes the task in the sandboxer's stead, and leaves word for it in the record.</summary>
+    /// <remarks>The <c>rootfs</c> of the bundle is unmounted too, of the recorded bundle when none is given. The bound is for processes to end.</remarks>
+    internal static RemovalResult Remove(DomainPaths paths, string containerdAddress, string containerdNamespace, string id, string? bundle, TimeSpan bound)
+    {
+        var problems = new List<string>();
+        var folder = paths.TaskFolder(containerdAddress, containerdNamespace, id);
+        var record = ReadOrQuarantine(paths, folder, containerdAddress, containerdNamespace, id, problems);
+        var complete = true;
+        if (record is not null)
+        {
+            // First of all: if we are killed half-way, the sandboxer goes on from here.
+            if (!record.Removed)
+            {
+                record.Removed = true;
+                Try(() => TaskRecordFile.Write(folder, record), problems);
+            }
+            complete = End(record, bound, problems);
+        }
+        if ((bundle ?? record?.Bundle) is { Length: > 0 } known)
+        {
+            complete &= Try(() => Libc.UnmountAll(Path.Combine(known, "rootfs")), problems);
+        }
+        return new RemovalResult(record is { Processes: [{ } first, ..] } ? first.Pid : 0, complete, problems);
+    }
+
+    /// <summary>Kills what is recorded and undoes its mounts, the last one first. True when nothing is left.</summary>
+    internal static bool End(TaskRecord record, TimeSpan bound, List<string> problems)
+    {
+        var deadline = Deadline.After(bound);
+        var complete = true;
+        var killed = new List<(int Pid, SafeFileHandle Handle)>();
+        foreach (var process in record.Processes)
+        {
+            complete &= Try(() =>
+            {
+                if (ProcessIdentity.Open(process) is { } handle)
+                {
+                    killed.Add((process.Pid, handle));
+                    Libc.SendSignal(handle, Libc.SIGKILL);
+                }
+            }, problems);
+        }
+        foreach (var cgroup in record.Cgroups)
+        {
+            complete &= Try(() =>
+            {
+                if (!CgroupProcesses.Kill(cgroup, deadline))
+                {
+                    throw new IOException($"processes of cgroup {cgroup} outlive SIGKILL");
+                }
+            }, problems);
+        }
+        foreach (var (pid, handle) in killed)
+        {
+            if (!Libc.WaitReadable(handle, deadline.Remaining))
+            {
+                complete = false;
+                problems.Add($"process {pid} outlives SIGKILL");
+            }
+            handle.Dispose();
+        }
+        for (var i = record.Mounts.Count - 1; i >= 0; i--)
+        {
+            var mount = record.Mounts[i];
+            complete &= Try(() => Libc.UnmountAll(mount), problems);
+        }
+        return complete;
+    }
+
+    private static TaskRecord? ReadOrQuarantine(
+        DomainPaths paths, string folder, string containerdAddress, string containerdNamespace, string id, List<string> problems)
+    {
+        try
+        {
+            var record = TaskRecordFile.Read(folder);
+            return record is null || (record.Id == id && record.Namespace == containerdNamespace && record.ContainerdAddress == containerdAddress)
+                ? record
+                : throw new InvalidDataException($"{TaskRecordFile.PathIn(folder)} is of another task, {record.Namespace}/{record.Id}");
+        }
+        catch (InvalidDataException e)
+        {
+            problems.Add(e.Message);
+            Try(() => problems.Add($"it is kept as {TaskRecordFile.Quarantine(paths, folder)}"), problems);
+        }
+        catch (LinuxException e)
+        {
+            problems.Add(e.Message);
+        }
+        return null;
+    }
+
+    // One thing that fails must not keep the rest from being done.
+    private static bool Try(Action step, List<string> problems)
+    {
+        try
+        {
+            step();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            problems.Add(e.Message);
+            return false;
+        }
+    }
+}
