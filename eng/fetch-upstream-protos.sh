@@ -8,8 +8,7 @@ mkdir -p "$1"
 dir=$(cd "$1" && pwd); suite=${SUITE:-forky}; state=$dir/.apt
 required="golang-github-containerd-containerd-api-dev golang-k8s-cri-api-dev"
 # What the above import, and the metrics; which of them exist differs between suites.
-wanted="golang-github-containerd-cgroups-dev golang-github-containerd-cgroups-v3-dev golang-github-containerd-ttrpc-dev
-  golang-github-gogo-protobuf-dev"
+wanted="golang-github-containerd-cgroups-dev golang-github-containerd-cgroups-v3-dev golang-github-containerd-ttrpc-dev"
 
 # A state apart: the host's own sources and lists are neither read nor changed.
 apt_apart() {

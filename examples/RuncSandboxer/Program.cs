@@ -1,0 +1,48 @@
+using System.CommandLine;
+using Kuasar.Sandbox;
+using Microsoft.Extensions.Logging;
+using RuncSandboxer;
+
+var runDirectory = new Option<string>("--run-dir")
+{
+    Description = "Where all sockets and state live (root only)",
+    DefaultValueFactory = _ => "/run/kuasar/runc",
+};
+var runtime = new Option<string>("--runtime")
+{
+    Description = "The OCI runtime: a path, or a name on PATH (runc, crun)",
+    DefaultValueFactory = _ => "runc",
+};
+var systemdCgroup = new Option<bool>("--systemd-cgroup") { Description = "Let systemd manage cgroups" };
+var logLevel = new Option<LogLevel>("--log-level")
+{
+    Description = "The least level that is logged to standard error",
+    DefaultValueFactory = _ => LogLevel.Information,
+};
+
+var command = new RootCommand("Runs all runc containers and pods of a node's containerd in one resident process.")
+{
+    runDirectory, runtime, systemdCgroup, logLevel,
+};
+command.SetAction(async (arguments, cancellationToken) =>
+{
+    var options = new SandboxerOptions
+    {
+        Name = "runc",
+        RunDirectory = Path.GetFullPath(arguments.GetRequiredValue(runDirectory)),
+        LogLevel = arguments.GetValue(logLevel),
+    };
+    try
+    {
+        var sandboxer = new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup));
+        await using var host = new SandboxerHost(sandboxer, options);
+        await host.RunAsync(cancellationToken);
+        return 0;
+    }
+    catch (Exception e) when (e is SandboxException or ArgumentException or IOException)
+    {
+        await Console.Error.WriteLineAsync($"kuasar-runc-sandboxer: {e.Message}");
+        return 1;
+    }
+});
+return await command.Parse(args).InvokeAsync();

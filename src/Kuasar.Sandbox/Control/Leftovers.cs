@@ -1,0 +1,108 @@
+using Kuasar.Domain;
+using Kuasar.Linux;
+using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Tasks;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Sandbox.Control;
+
+/// <summary>
+/// Ends tasks that an earlier life of this sandboxer left: by their records, since no object knows them any more. An unreadable record is
+/// moved to quarantine and its task is left alone.
+/// </summary>
+internal sealed partial class Leftovers(DomainPaths paths, HostProcesses processes, TaskRegistry registry, TimeProvider time, ILogger logger)
+{
+    private static readonly TimeSpan EndLimit = TimeSpan.FromSeconds(2), RuntimeLimit = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// Finishes those that a shim ended meanwhile, and those whose bundle containerd has removed. The others are containerd's to ask for:
+    /// it runs <c>delete</c> for each as soon as it sees that nobody answers for them.
+    /// </summary>
+    internal async Task FinishAbandonedAsync()
+    {
+        foreach (var folder in TaskFolders())
+        {
+            if (Read(folder) is { } record && (record.Removed || !Directory.Exists(record.Bundle)))
+            {
+                var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
+                await registry.WhileFreeAsync(key, () => RemoveAsync(folder, record)).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Ends what is left of this one id; its pid if it was known, else 0. The caller has the id to itself.</summary>
+    internal async Task<int> RemoveAsync(string folder)
+    {
+        if (!Directory.Exists(folder))
+        {
+            return 0;
+        }
+        if (Read(folder) is not { } record)
+        {
+            return 0;
+        }
+        await RemoveAsync(folder, record).ConfigureAwait(false);
+        return record.Processes is [{ } first, ..] ? first.Pid : 0;
+    }
+
+    private async Task RemoveAsync(string folder, TaskRecord record)
+    {
+        List<string> problems = [];
+        var ended = await Task.Run(() => ForcedRemoval.End(record, EndLimit, problems)).ConfigureAwait(false);
+        if (record.Runtime.Length > 0 && !await DeleteFromRuntimeAsync(record).ConfigureAwait(false))
+        {
+            problems.Add($"{record.Runtime} delete failed");
+        }
+        if (problems.Count > 0)
+        {
+            Incomplete(logger, record.Namespace, record.Id, string.Join("; ", problems));
+        }
+        if (ended)
+        {
+            Directory.Delete(folder, recursive: true);
+            Removed(logger, record.Namespace, record.Id);
+        }
+    }
+
+    private async Task<bool> DeleteFromRuntimeAsync(TaskRecord record)
+    {
+        try
+        {
+            using var process = processes.Start(record.Runtime, ["--root", record.RuntimeRoot, "delete", "--force", record.Id]);
+            return await process.Exited.EndsWithinAsync(RuntimeLimit, time).ConfigureAwait(false);
+        }
+        catch (SandboxException)
+        {
+            return false;
+        }
+    }
+
+    private TaskRecord? Read(string folder)
+    {
+        try
+        {
+            return TaskRecordFile.Read(folder);
+        }
+        catch (InvalidDataException e)
+        {
+            Unreadable(logger, folder, e.Message, TaskRecordFile.Quarantine(paths, folder));
+            return null;
+        }
+    }
+
+    // RUN/tasks/INSTANCE/NAMESPACE/ID
+    private IEnumerable<string> TaskFolders() =>
+        !Directory.Exists(paths.Tasks) ? []
+        : Directory.EnumerateDirectories(paths.Tasks).SelectMany(Directory.EnumerateDirectories).SelectMany(Directory.EnumerateDirectories)
+            .Where(folder => ContainerdId.IsValid(Path.GetFileName(folder))).ToList();
+
+    [LoggerMessage(EventId = 500, Level = LogLevel.Information, Message = "Removed what was left of task {Namespace}/{Id}")]
+    private static partial void Removed(ILogger logger, string @namespace, string id);
+
+    [LoggerMessage(EventId = 501, Level = LogLevel.Warning, Message = "Task {Namespace}/{Id} could not be removed entirely: {Problems}")]
+    private static partial void Incomplete(ILogger logger, string @namespace, string id, string problems);
+
+    [LoggerMessage(EventId = 502, Level = LogLevel.Error, Message = "The record in {Folder} is unreadable ({Reason}); it is kept in {Quarantine}")]
+    private static partial void Unreadable(ILogger logger, string folder, string reason, string quarantine);
+}

@@ -1,0 +1,122 @@
+using System.Threading.Channels;
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.EventsTtrpc;
+using Kuasar.Protocol.Contracts.Types;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Sandbox.Events;
+
+/// <summary>
+/// Sends events to one containerd, one at a time in the order in which they were queued; waits for a containerd that is away, for as long
+/// as it takes. An event that containerd refuses is dropped with a log line: sending it again would not help, and it would hold up the rest.
+/// </summary>
+internal sealed partial class EventPublisher : IAsyncDisposable
+{
+    /// <summary>About a day of a busy node's events; beyond it the oldest are dropped.</summary>
+    private const int QueueLimit = 64 * 1024;
+
+    private static readonly TimeSpan ForwardLimit = TimeSpan.FromSeconds(5), FirstPause = TimeSpan.FromMilliseconds(50),
+        LongestPause = TimeSpan.FromSeconds(2), DrainLimit = TimeSpan.FromSeconds(2);
+
+    private readonly Channel<Envelope> _queue;
+    private readonly string _address;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _sending;
+    private TtrpcClient? _client;
+
+    /// <param name="address">Path of containerd's ttrpc socket.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="logger">For what could not be sent.</param>
+    internal EventPublisher(string address, TimeProvider time, ILogger logger)
+    {
+        _address = address;
+        _time = time;
+        _logger = logger;
+        _queue = Channel.CreateBounded<Envelope>(
+            new BoundedChannelOptions(QueueLimit) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest },
+            dropped => Dropped(logger, dropped.Topic, dropped.Namespace, "too many events wait"));
+        _sending = SendAsync();
+    }
+
+    /// <summary>Queues an event; never waits.</summary>
+    internal void Publish(string containerdNamespace, string topic, IMessage message) =>
+        _queue.Writer.TryWrite(new Envelope
+        {
+            Timestamp = Timestamp.FromDateTimeOffset(_time.GetUtcNow()),
+            Namespace = containerdNamespace,
+            Topic = topic,
+            Event = TypeUrl.Pack(message),
+        });
+
+    private async Task SendAsync()
+    {
+        try
+        {
+            await foreach (var envelope in _queue.Reader.ReadAllAsync(_stop.Token).ConfigureAwait(false))
+            {
+                await ForwardAsync(envelope).ConfigureAwait(false);
+            }
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            // The host ends and containerd is away: nobody will hear the rest.
+        }
+    }
+
+    private async Task ForwardAsync(Envelope envelope)
+    {
+        for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
+        {
+            try
+            {
+                _client ??= await TtrpcClient.ConnectAsync(_address, ct: _stop.Token).ConfigureAwait(false);
+                var options = new CallOptions(deadline: _time.GetUtcNow().UtcDateTime + ForwardLimit, cancellationToken: _stop.Token);
+                await new Protocol.Contracts.EventsTtrpc.Events.EventsClient(_client)
+                    .ForwardAsync(new ForwardRequest { Envelope = envelope }, options).ConfigureAwait(false);
+                return;
+            }
+            catch (RpcException e) when (e.StatusCode is not (StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Cancelled))
+            {
+                Dropped(_logger, envelope.Topic, envelope.Namespace, e.Status.Detail);
+                return;
+            }
+            catch (Exception e) when (e is RpcException or IOException or System.Net.Sockets.SocketException)
+            {
+                _stop.Token.ThrowIfCancellationRequested();
+                Away(_logger, _address, e.Message);
+                await CloseClientAsync().ConfigureAwait(false);
+            }
+            await Task.Delay(pause, _time, _stop.Token).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask CloseClientAsync()
+    {
+        if (_client is { } client)
+        {
+            _client = null;
+            await client.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Sends what is queued if containerd takes it at once, then stops.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _queue.Writer.TryComplete();
+        _stop.CancelAfter(DrainLimit);
+        await _sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await CloseClientAsync().ConfigureAwait(false);
+        _stop.Dispose();
+    }
+
+    [LoggerMessage(EventId = 400, Level = LogLevel.Warning, Message = "Event {Topic} of namespace {Namespace} was dropped: {Reason}")]
+    private static partial void Dropped(ILogger logger, string topic, string @namespace, string reason);
+
+    [LoggerMessage(EventId = 401, Level = LogLevel.Debug, Message = "containerd's events service at {Address} is away: {Reason}")]
+    private static partial void Away(ILogger logger, string address, string reason);
+}

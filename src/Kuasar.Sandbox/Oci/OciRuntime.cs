@@ -1,0 +1,217 @@
+using System.Buffers.Text;
+using System.Globalization;
+using Kuasar.Linux;
+using Kuasar.Sandbox.Oci;
+using Kuasar.Sandbox.Processes;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// Drives an OCI runtime by its command line. Errors are what the runtime wrote to its JSON log, not its exit code. Thread-safe; calls for
+/// one container are the caller's to order.
+/// </summary>
+public sealed class OciRuntime
+{
+    private readonly OciRuntimeOptions _options;
+    private readonly SandboxerServices _services;
+    private readonly string _path;
+    private long _lastFile;
+
+    /// <summary>A driver; nothing is run yet.</summary>
+    /// <exception cref="SandboxException">NotFound: there is no such binary.</exception>
+    public OciRuntime(OciRuntimeOptions options, SandboxerServices services)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(services);
+        _options = options;
+        _services = services;
+        _path = Find(options.Path);
+        Directory.CreateDirectory(options.Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    }
+
+    /// <summary>Absolute path of the binary.</summary>
+    public string Path => _path;
+
+    /// <summary>The options it was made with.</summary>
+    public OciRuntimeOptions Options => _options;
+
+    /// <summary>Makes the container; its init waits for <see cref="StartAsync"/>. Fails if the executable does not exist.</summary>
+    /// <returns>Init, which has fallen to this process as its subreaper.</returns>
+    public async Task<HostProcess> CreateAsync(ContainerSpec spec, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        var pidFile = System.IO.Path.Combine(spec.WorkDirectory, "init.pid");
+        List<string> arguments = ["create", "--bundle", spec.Bundle, "--pid-file", pidFile];
+        AddConsole(arguments, spec.Stdio);
+        if (_options.NoPivotRoot)
+        {
+            arguments.Add("--no-pivot");
+        }
+        if (_options.NoNewKeyring)
+        {
+            arguments.Add("--no-new-keyring");
+        }
+        arguments.Add(spec.Id);
+        await RunAsync(arguments, spec.WorkDirectory, spec.Stdio, cancellationToken).ConfigureAwait(false);
+        return _services.Processes.Adopt(ReadPid(pidFile));
+    }
+
+    /// <summary>Runs the user's process.</summary>
+    public Task StartAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["start", spec.Id], spec, cancellationToken);
+
+    /// <summary>Starts one more process in a container that runs.</summary>
+    public async Task<HostProcess> ExecAsync(ContainerSpec spec, ExecSpec exec, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(exec);
+        var file = NewFile(exec.WorkDirectory, "exec");
+        var pidFile = file + ".pid";
+        try
+        {
+            await File.WriteAllBytesAsync(file, exec.Process, cancellationToken).ConfigureAwait(false);
+            List<string> arguments = ["exec", "--detach", "--process", file, "--pid-file", pidFile];
+            AddConsole(arguments, exec.Stdio);
+            arguments.Add(spec.Id);
+            await RunAsync(arguments, exec.WorkDirectory, exec.Stdio, cancellationToken).ConfigureAwait(false);
+            return _services.Processes.Adopt(ReadPid(pidFile));
+        }
+        finally
+        {
+            File.Delete(file);
+            File.Delete(pidFile);
+        }
+    }
+
+    /// <summary>Freezes the container.</summary>
+    public Task PauseAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["pause", spec.Id], spec, cancellationToken);
+
+    /// <summary>Thaws the container.</summary>
+    public Task ResumeAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["resume", spec.Id], spec, cancellationToken);
+
+    /// <summary>Changes limits: OCI LinuxResources, JSON in UTF-8.</summary>
+    public async Task UpdateAsync(ContainerSpec spec, ReadOnlyMemory<byte> resources, CancellationToken cancellationToken)
+    {
+        var file = NewFile(spec.WorkDirectory, "resources");
+        try
+        {
+            await File.WriteAllBytesAsync(file, resources, cancellationToken).ConfigureAwait(false);
+            await RunAsync(["update", "--resources", file, spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    /// <summary>Ends the container if it lives and removes what the runtime knows of it; an unknown one is a success.</summary>
+    public async Task DeleteAsync(ContainerSpec spec, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await RunAsync(["delete", "--force", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SandboxException e) when (e.Error == SandboxError.NotFound)
+        {
+            // Gone already, which is what was asked for.
+        }
+    }
+
+    /// <summary>The runtime's features document, JSON in UTF-8, as <c>RUNTIME features</c> prints it.</summary>
+    public async Task<byte[]> GetFeaturesAsync(CancellationToken cancellationToken) =>
+        await OutputAsync(["features"], cancellationToken).ConfigureAwait(false);
+
+    /// <summary>What <c>RUNTIME --version</c> prints.</summary>
+    public async Task<string> GetVersionAsync(CancellationToken cancellationToken) =>
+        System.Text.Encoding.UTF8.GetString(await OutputAsync(["--version"], cancellationToken).ConfigureAwait(false)).Trim();
+
+    private Task RunAsync(List<string> arguments, ContainerSpec spec, CancellationToken cancellationToken) =>
+        RunAsync(arguments, spec.WorkDirectory, null, cancellationToken);
+
+    private async Task RunAsync(List<string> arguments, string workDirectory, ProcessStdio? stdio, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        var log = NewFile(workDirectory, "log");
+        List<string> all = ["--root", _options.Root, "--log", log, "--log-format", "json"];
+        if (_options.SystemdCgroup)
+        {
+            all.Add("--systemd-cgroup");
+        }
+        all.AddRange(arguments);
+        try
+        {
+            using var process = _services.Processes.Start(new SpawnRequest(_path, all)
+            {
+                Handles = [stdio?.Stdin, stdio?.Stdout, stdio?.Stderr],
+                WorkingDirectory = workDirectory,
+                NewSession = true,
+            });
+            await FinishAsync(process, arguments[0], () => OciRuntimeLog.LastError(log)).ConfigureAwait(false);
+        }
+        finally
+        {
+            File.Delete(log);
+        }
+    }
+
+    private async Task<byte[]> OutputAsync(List<string> arguments, CancellationToken cancellationToken)
+    {
+        var (read, write) = Libc.Pipe();
+        using var output = new FileStream(read, FileAccess.Read);
+        using var process = _services.Processes.Start(_path, arguments, stdout: write);
+        write.Dispose();
+        using var buffer = new MemoryStream();
+        await output.CopyToAsync(buffer, cancellationToken).ConfigureAwait(false);
+        await FinishAsync(process, arguments[0], () => null).ConfigureAwait(false);
+        return buffer.ToArray();
+    }
+
+    private async Task FinishAsync(HostProcess process, string command, Func<string?> lastError)
+    {
+        if (!await process.Exited.EndsWithinAsync(_options.CommandTimeout, _services.TimeProvider).ConfigureAwait(false))
+        {
+            process.Signal(Libc.SIGKILL);
+            throw new SandboxException(SandboxError.DeadlineExceeded, $"{_path} {command} took longer than {_options.CommandTimeout}");
+        }
+        var code = (await process.Exited.ConfigureAwait(false)).Code;
+        if (code != 0)
+        {
+            throw OciRuntimeLog.ToException($"{System.IO.Path.GetFileName(_path)} {command}", code, lastError());
+        }
+    }
+
+    private static void AddConsole(List<string> arguments, ProcessStdio stdio)
+    {
+        if (stdio.ConsoleSocket is { } socket)
+        {
+            arguments.AddRange(["--console-socket", socket]);
+        }
+    }
+
+    private string NewFile(string directory, string name) =>
+        System.IO.Path.Combine(directory, $"{name}-{Interlocked.Increment(ref _lastFile).ToString(CultureInfo.InvariantCulture)}");
+
+    private static int ReadPid(string pidFile)
+    {
+        var text = File.ReadAllBytes(pidFile);
+        return Utf8Parser.TryParse(text, out int pid, out _) && pid > 0
+            ? pid
+            : throw new SandboxException(SandboxError.Unknown, $"the runtime wrote no pid to {pidFile}");
+    }
+
+    private static string Find(string path)
+    {
+        if (System.IO.Path.IsPathRooted(path))
+        {
+            return File.Exists(path) ? path : throw new SandboxException(SandboxError.NotFound, $"no OCI runtime at {path}");
+        }
+        foreach (var folder in (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var candidate = System.IO.Path.Combine(folder, path);
+            if (File.Exists(candidate))
+            {
+                return candidate;
+            }
+        }
+        throw new SandboxException(SandboxError.NotFound, $"no OCI runtime {path} on PATH");
+    }
+}

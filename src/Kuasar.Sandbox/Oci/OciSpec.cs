@@ -1,0 +1,54 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>An OCI runtime spec (config.json). What is not named here is kept as it is and read through <see cref="Json"/>.</summary>
+public sealed class OciSpec
+{
+    private const int MaxSize = 16 << 20;
+
+    private OciSpec(JsonObject json) => Json = json;
+
+    /// <summary>The whole document; the caller may change it.</summary>
+    public JsonObject Json { get; }
+
+    /// <summary>The annotation's value, or null.</summary>
+    public string? Annotation(string key) => Text(Json["annotations"]?[key]);
+
+    /// <summary>Whether the process has a pid namespace of its own, made with the container.</summary>
+    public bool HasOwnPidNamespace =>
+        Json["linux"]?["namespaces"] is JsonArray namespaces
+        && namespaces.Any(n => Text(n?["type"]) == "pid" && string.IsNullOrEmpty(Text(n?["path"])));
+
+    /// <summary>Reads a bundle's config.json.</summary>
+    /// <exception cref="SandboxException">NotFound: there is none. InvalidArgument: it is no OCI spec, or larger than 16 MiB.</exception>
+    public static OciSpec Load(string bundle)
+    {
+        var path = Path.Combine(bundle, "config.json");
+        try
+        {
+            using var file = File.OpenRead(path);
+            if (file.Length > MaxSize)
+            {
+                throw new SandboxException(SandboxError.InvalidArgument, $"{path} is larger than {MaxSize} bytes");
+            }
+            return new OciSpec(Check(JsonNode.Parse(file) as JsonObject, path));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new SandboxException(SandboxError.NotFound, $"the bundle has no config.json: {path}", e);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw new SandboxException(SandboxError.InvalidArgument, $"{path} is not an OCI spec: {e.Message}", e);
+        }
+    }
+
+    private static JsonObject Check(JsonObject? json, string path) =>
+        json?["ociVersion"] is not null
+            ? json
+            : throw new SandboxException(SandboxError.InvalidArgument, $"{path} is not an OCI spec: no ociVersion");
+
+    private static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
+}

@@ -1,0 +1,60 @@
+using Kuasar.Linux;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// Starts and adopts processes of this host. Every child of a sandboxer must come through here: exits are reaped in one place.
+/// Thread-safe; owned by the host.
+/// </summary>
+public sealed class HostProcesses
+{
+    private readonly Processes.IChildReaper _reaper;
+
+    internal HostProcesses(Processes.IChildReaper reaper) => _reaper = reaper;
+
+    /// <summary>
+    /// Takes over a process that is already there, usually one that an OCI runtime made and left to us, its subreaper.
+    /// Once a pid. The caller disposes the result when it no longer needs to signal it; the exit is reaped all the same.
+    /// </summary>
+    /// <exception cref="SandboxException">There is no such process.</exception>
+    public HostProcess Adopt(int processId)
+    {
+        var pidfd = Libc.OpenProcess(processId) ?? throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
+        return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId));
+    }
+
+    /// <summary>Starts a program in a session of its own, with nothing inherited but the three handles (null: /dev/null).</summary>
+    /// <param name="path">Absolute path of the program.</param>
+    /// <param name="arguments">Its arguments, without its name.</param>
+    /// <param name="stdin">Its standard input; stays the caller's.</param>
+    /// <param name="stdout">Its standard output; stays the caller's.</param>
+    /// <param name="stderr">Its standard error; stays the caller's.</param>
+    /// <param name="workingDirectory">Null: that of this process.</param>
+    /// <exception cref="SandboxException">It could not be started.</exception>
+    public HostProcess Start(
+        string path,
+        IReadOnlyList<string> arguments,
+        SafeFileHandle? stdin = null,
+        SafeFileHandle? stdout = null,
+        SafeFileHandle? stderr = null,
+        string? workingDirectory = null) =>
+        Start(new SpawnRequest(path, arguments)
+        {
+            Handles = [stdin, stdout, stderr],
+            WorkingDirectory = workingDirectory,
+            NewSession = true,
+        });
+
+    internal HostProcess Start(SpawnRequest request)
+    {
+        try
+        {
+            return Adopt(Libc.Spawn(request));
+        }
+        catch (LinuxException e)
+        {
+            throw new SandboxException(e.Errno == Libc.ENOENT ? SandboxError.NotFound : SandboxError.Unknown, e.Message, e);
+        }
+    }
+}

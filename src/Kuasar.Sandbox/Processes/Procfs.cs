@@ -1,0 +1,34 @@
+using System.Globalization;
+
+namespace Kuasar.Sandbox.Processes;
+
+/// <summary>Small questions to /proc. A process may vanish at any moment: then the answer is the empty one.</summary>
+internal static class Procfs
+{
+    internal static string[] Words(string path) =>
+        Read(path).Split(default(char[]), StringSplitOptions.RemoveEmptyEntries);
+
+    internal static bool IsZombie(int pid)
+    {
+        // The state is the letter after the last ')': a command may hold anything.
+        var stat = Read($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
+        var end = stat.LastIndexOf(')');
+        return end >= 0 && end + 2 < stat.Length && stat[end + 2] is 'Z' or 'X';
+    }
+
+    private static string Read(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return "";
+        }
+    }
+}

@@ -1,0 +1,41 @@
+using Kuasar.Protocol.Contracts.Types;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// The one class that a sandboxer's author must write first: it makes sandboxes. One instance serves every pod of the node, so its
+/// methods run concurrently for different sandboxes.
+/// </summary>
+public abstract class Sandboxer
+{
+    /// <summary>Makes the sandbox of a pod, or of a container that stands alone. It owns nothing until this returns.</summary>
+    public abstract Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken);
+
+    /// <summary>What runs here: what containerd's <c>-info</c> asks for.</summary>
+    public virtual Task<RuntimeInfo> GetInfoAsync(CancellationToken cancellationToken) => Task.FromResult(new RuntimeInfo());
+
+    /// <summary>Given to the sandboxer before the first call.</summary>
+    protected internal SandboxerServices Services
+    {
+        get => field ?? throw new InvalidOperationException("The sandboxer has not been given to a host yet.");
+        internal set;
+    }
+}
+
+/// <summary>A pod's surroundings: what its containers share. Its containers may be created concurrently.</summary>
+/// <remarks>
+/// With <c>sandboxer = "podsandbox"</c> containerd never speaks of sandboxes: the library makes one at the first container of a pod, by
+/// the CRI annotations of its spec, and one for each container that stands alone; it ends with its last container.
+/// </remarks>
+public abstract class Sandbox : IAsyncDisposable
+{
+    /// <summary>Makes a container. On failure nothing of it may be left.</summary>
+    public abstract Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken);
+
+    /// <summary>Ends the sandbox and frees what it holds. Called once, when no container is left.</summary>
+    public virtual ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
+    }
+}

@@ -1,0 +1,128 @@
+using System.Runtime.InteropServices;
+using Kuasar.Domain;
+using Kuasar.Linux;
+using Kuasar.Protocol;
+using Kuasar.Sandbox.Control;
+using Kuasar.Sandbox.Hosting;
+using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Stdio;
+using Kuasar.Sandbox.Tasks;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// Runs a sandboxer as the resident server of its domain. This is where the parts are put together, by hand, so that the whole can be
+/// read in one place; who owns sockets, children and fds is decided here.
+/// </summary>
+public sealed partial class SandboxerHost : IAsyncDisposable
+{
+    private readonly DomainPaths _paths;
+    private readonly SandboxerOptions _options;
+    private readonly ILogger _logger;
+    private readonly EventLoop _loop;
+    private readonly ChildReaper _reaper;
+    private readonly HandleStore _handles = new();
+    private readonly UnixTransports _transports;
+    private readonly Leftovers _leftovers;
+    private readonly Instances _instances;
+    private readonly TtrpcServer _control;
+    private readonly IdleTrimmer? _trimmer;
+    private SafeFileHandle? _lock;
+    private IConnectionSource? _controlSource;
+    private Task _background = Task.CompletedTask;
+    private int _disposed;
+
+    /// <summary>Puts a host together; nothing listens before <see cref="StartAsync"/>.</summary>
+    /// <exception cref="ArgumentException">The options are wrong; the message says which.</exception>
+    public SandboxerHost(Sandboxer sandboxer, SandboxerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(sandboxer);
+        ArgumentNullException.ThrowIfNull(options);
+        _options = options;
+        _paths = options.Validate();
+        var loggers = options.LoggerFactory ?? new StderrLoggerFactory(options.LogLevel);
+        var time = options.TimeProvider;
+        _logger = loggers.CreateLogger("Kuasar.Sandbox");
+
+        _loop = new EventLoop(_logger);
+        _reaper = new ChildReaper(_loop, time, _logger);
+        _transports = new UnixTransports(loggers);
+        var processes = new HostProcesses(_reaper);
+        sandboxer.Services = new SandboxerServices(processes, loggers, time, _paths.Run);
+
+        var registry = new TaskRegistry();
+        var stdio = new StdioEnvironment(_loop, _handles, processes, time, Path.Combine(_paths.Run, "c"));
+        _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
+        _instances = new Instances(_paths, sandboxer, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
+        _control = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggers, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
+        Protocol.Contracts.Control.Control.BindService(
+            _control.Services,
+            new ControlService(_paths, sandboxer, _instances, new ContainerdVersions(processes, time), registry, _leftovers, time));
+        _trimmer = options.TrimMemoryWhenIdle ? new IdleTrimmer(time) : null;
+    }
+
+    /// <summary>Begins to serve; shims can connect when this returns.</summary>
+    /// <exception cref="SandboxException">AlreadyExists: another sandboxer serves this run directory.</exception>
+    public Task StartAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        Directory.CreateDirectory(_paths.Run, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, 0x180 /* 0600 */);
+        if (!Libc.TryLock(_lock))
+        {
+            throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
+        }
+        _controlSource = _transports.Listen(_paths.ControlSocket);
+        _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), _leftovers.FinishAbandonedAsync());
+        Serving(_logger, _options.Name, _options.Version, _paths.ControlSocket);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Serves until SIGTERM or SIGINT. Containers are left as they are.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken = default)
+    {
+        var stop = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var cancelled = cancellationToken.Register(() => stop.TrySetResult());
+        await StartAsync(cancellationToken).ConfigureAwait(false);
+        await stop.Task.ConfigureAwait(false);
+        await DisposeAsync().ConfigureAwait(false);
+
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.TrySetResult();
+        }
+    }
+
+    /// <summary>Stops serving and lets go of everything; containers are left as they are. Safe to repeat.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+        if (_controlSource is { } source)
+        {
+            await source.DisposeAsync().ConfigureAwait(false);
+        }
+        await _control.DisposeAsync().ConfigureAwait(false);
+        await _instances.DisposeAsync().ConfigureAwait(false);
+        await _background.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _trimmer?.Dispose();
+        _reaper.Dispose();
+        _loop.Dispose();
+        _handles.Dispose();
+        _lock?.Dispose();
+        Stopped(_logger, _options.Name);
+    }
+
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Sandboxer {Name} {Version} serves {Socket}")]
+    private static partial void Serving(ILogger logger, string name, string version, string socket);
+
+    [LoggerMessage(EventId = 2, Level = LogLevel.Information, Message = "Sandboxer {Name} has stopped")]
+    private static partial void Stopped(ILogger logger, string name);
+}

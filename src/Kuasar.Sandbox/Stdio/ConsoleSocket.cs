@@ -1,0 +1,77 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Kuasar.Linux;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Sandbox.Stdio;
+
+/// <summary>A unix socket of our own on which an OCI runtime sends one pty master (SCM_RIGHTS), for one process.</summary>
+internal sealed unsafe partial class ConsoleSocket : IDisposable
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static long s_last;
+
+    private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+
+    private ConsoleSocket(string path) => Path = path;
+
+    internal string Path { get; }
+
+    internal static ConsoleSocket Listen(string directory)
+    {
+        Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var socket = new ConsoleSocket(System.IO.Path.Combine(directory, $"{Environment.ProcessId}-{Interlocked.Increment(ref s_last)}.sock"));
+        File.Delete(socket.Path);
+        socket._listener.Bind(new UnixDomainSocketEndPoint(socket.Path));
+        socket._listener.Listen(1);
+        return socket;
+    }
+
+    /// <summary>The terminal. The caller owns it.</summary>
+    internal async Task<SafeFileHandle> ReceiveAsync(CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(Limit);
+        try
+        {
+            using var peer = await _listener.AcceptAsync(limit.Token).ConfigureAwait(false);
+            // Zero bytes: only until there is something; recvmsg below takes bytes and fd together.
+            await peer.ReceiveAsync(Memory<byte>.Empty, limit.Token).ConfigureAwait(false);
+            return ReceiveHandle(peer);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new SandboxException(SandboxError.DeadlineExceeded, $"no terminal was sent to {Path} within {Limit}");
+        }
+    }
+
+    private static SafeFileHandle ReceiveHandle(Socket peer)
+    {
+        // struct msghdr on 64 bit: name, namelen, iov, iovlen, control, controllen, flags: 56 bytes.
+        // struct cmsghdr: u64 len, i32 level, i32 type, then the fd: 24 bytes with padding.
+        const int SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000, ControlSize = 64, NameSize = 4096;
+        var name = stackalloc byte[NameSize];
+        var iov = stackalloc nint[2] { (nint)name, NameSize };
+        var control = stackalloc byte[ControlSize];
+        var message = stackalloc nint[7] { 0, 0, (nint)iov, 1, (nint)control, ControlSize, 0 };
+        nint received;
+        while ((received = recvmsg((int)peer.Handle, message, MSG_CMSG_CLOEXEC)) < 0 && Libc.LastError == Libc.EINTR)
+        {
+        }
+        Libc.Check(received, "recvmsg on the console socket");
+        if (message[5] < 20 || *(int*)(control + 8) != SOL_SOCKET || *(int*)(control + 12) != SCM_RIGHTS)
+        {
+            throw new SandboxException(SandboxError.Unknown, "the runtime sent no terminal on the console socket");
+        }
+        return new SafeFileHandle(*(int*)(control + 16), ownsHandle: true);
+    }
+
+    public void Dispose()
+    {
+        _listener.Dispose();
+        File.Delete(Path);
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint recvmsg(int fd, nint* message, int flags);
+}

@@ -1,0 +1,222 @@
+using Kuasar.Linux;
+using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Stdio;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// The standard streams of one process, open and ready to be handed to it. The library makes and disposes it.
+/// </summary>
+/// <remarks>
+/// Without a terminal the process gets the client's fifo itself, opened read-write: a reader that goes away is no EPIPE, and a sandboxer
+/// that dies is not missed. With one, the pty is copied by the library (<see cref="TerminalRelay"/>): it is received on
+/// <see cref="ConsoleSocket"/>, as OCI runtimes send it.
+/// </remarks>
+public sealed class ProcessStdio : IAsyncDisposable
+{
+    private readonly StdioEnvironment _environment;
+    private readonly string _name;
+    private readonly List<OutputFifo> _outputs = [];
+    private readonly List<LogBinary> _logBinaries = [];
+    private ConsoleSocket? _consoleSocket;
+    private TerminalRelay? _relay;
+    private SafeFileHandle? _relayInput;
+    private SafeFileHandle? _relayOutput;
+
+    private ProcessStdio(StdioEnvironment environment, string name, bool terminal)
+    {
+        _environment = environment;
+        _name = name;
+        Terminal = terminal;
+    }
+
+    /// <summary>Whether the process has a terminal. Then the three handles are null and <see cref="ConsoleSocket"/> is set.</summary>
+    public bool Terminal { get; }
+
+    /// <summary>For the process; null is /dev/null. Valid until it was started, and the library's to close.</summary>
+    public SafeFileHandle? Stdin { get; private set; }
+
+    /// <inheritdoc cref="Stdin"/>
+    public SafeFileHandle? Stdout { get; private set; }
+
+    /// <inheritdoc cref="Stdin"/>
+    public SafeFileHandle? Stderr { get; private set; }
+
+    /// <summary>Path of the unix socket on which the pty's master is expected, one message with one fd.</summary>
+    public string? ConsoleSocket => _consoleSocket?.Path;
+
+    /// <param name="environment">What all of a sandboxer's streams share.</param>
+    /// <param name="addresses">The request's three strings.</param>
+    /// <param name="name">Unique among living processes; names the handles that are kept.</param>
+    /// <param name="container">Container and namespace, told to a logging program.</param>
+    internal static async Task<ProcessStdio> OpenAsync(
+        StdioEnvironment environment, StdioAddresses addresses, string name, (string Id, string Namespace) container)
+    {
+        var stdio = new ProcessStdio(environment, name, addresses.Terminal);
+        try
+        {
+            var stdin = StdioAddress.Parse(addresses.Stdin);
+            var stdout = StdioAddress.Parse(addresses.Stdout);
+            var stderr = addresses.Terminal ? default : StdioAddress.Parse(addresses.Stderr);
+            stdio.OpenStdin(stdin);
+            if (stdout.Scheme == StdioScheme.LogBinary)
+            {
+                var log = await LogBinary.StartAsync(environment, stdout, container).ConfigureAwait(false);
+                stdio._logBinaries.Add(log);
+                stdio.SetOutputs(log.Stdout, log.Stderr);
+            }
+            else
+            {
+                // O_APPEND makes two handles of one file as good as one.
+                stdio.SetOutputs(stdio.OpenOutput(stdout), stdio.OpenOutput(stderr));
+            }
+            if (addresses.Terminal)
+            {
+                stdio._consoleSocket = Kuasar.Sandbox.Stdio.ConsoleSocket.Listen(environment.ConsoleDirectory);
+            }
+            return stdio;
+        }
+        catch (LinuxException e)
+        {
+            await stdio.DisposeAsync().ConfigureAwait(false);
+            throw new SandboxException(e.Errno == Libc.ENOENT ? SandboxError.NotFound : SandboxError.Unknown, $"stdio: {e.Message}", e);
+        }
+        catch
+        {
+            await stdio.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private void SetOutputs(SafeFileHandle? stdout, SafeFileHandle? stderr)
+    {
+        if (Terminal)
+        {
+            _relayOutput = stdout;
+            stderr?.Dispose();
+        }
+        else
+        {
+            Stdout = stdout;
+            Stderr = stderr;
+        }
+    }
+
+    private void OpenStdin(StdioAddress address)
+    {
+        switch (address.Scheme)
+        {
+            case StdioScheme.None:
+                return;
+            case StdioScheme.Fifo when Libc.IsFifo(address.Path):
+                // Our own writer keeps the stream open while clients come and go; CloseIO is what ends it. It comes first, so that
+                // opening the reader does not wait for a client.
+                _environment.Handles.Keep(StdinName, Libc.Open(address.Path, Libc.O_RDWR | Libc.O_NONBLOCK));
+                break;
+            case StdioScheme.LogBinary:
+                throw new SandboxException(SandboxError.InvalidArgument, "stdin cannot come from a logging program");
+        }
+        var reader = Libc.Open(address.Path, Libc.O_RDONLY | (Terminal ? Libc.O_NONBLOCK : 0));
+        if (Terminal)
+        {
+            _relayInput = reader;
+        }
+        else
+        {
+            Stdin = reader;
+        }
+    }
+
+    private SafeFileHandle? OpenOutput(StdioAddress address)
+    {
+        switch (address.Scheme)
+        {
+            case StdioScheme.Fifo when Libc.IsFifo(address.Path):
+                var output = new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}");
+                _outputs.Add(output);
+                return Libc.Open(address.Path, Libc.O_RDWR | (Terminal ? Libc.O_NONBLOCK : 0));
+            case StdioScheme.Fifo:
+                return Libc.Open(address.Path, Libc.O_WRONLY | Libc.O_APPEND);
+            case StdioScheme.File:
+                Directory.CreateDirectory(Path.GetDirectoryName(address.Path)!);
+                return Libc.Open(address.Path, Libc.O_WRONLY | Libc.O_APPEND | Libc.O_CREAT, 0x1A4 /* 0644 */);
+            default:
+                return null;
+        }
+    }
+
+    private string StdinName => _name + "/stdin";
+
+    private string TerminalName => _name + "/tty";
+
+    /// <summary>After the process was made: takes its terminal, and lets go of the ends that are now the process's own.</summary>
+    internal async Task AttachAsync(CancellationToken cancellationToken)
+    {
+        CloseChildEnds();
+        if (_consoleSocket is null)
+        {
+            return;
+        }
+        var master = await _consoleSocket.ReceiveAsync(cancellationToken).ConfigureAwait(false);
+        _consoleSocket.Dispose();
+        _consoleSocket = null;
+        _environment.Handles.Keep(TerminalName, master);
+        _relay = new TerminalRelay(_environment.Loop, master, _relayInput, _relayOutput);
+    }
+
+    /// <summary>Closes our writer of stdin; the process reads the end when the client has closed its own.</summary>
+    internal void CloseStdin() => _environment.Handles.Forget(StdinName);
+
+    /// <summary>Sets the terminal's size; nothing happens without one.</summary>
+    internal void Resize(uint columns, uint rows) => _relay?.Resize((ushort)columns, (ushort)rows);
+
+    /// <summary>
+    /// After the process has ended: waits until its output is where the client can read it, at most so long. Descendants that hold the
+    /// terminal open do not count for longer than that.
+    /// </summary>
+    internal async Task DrainAsync(TimeSpan limit)
+    {
+        if (_relay is not null)
+        {
+            await _relay.Ended.EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
+            CloseTerminal();
+        }
+        _outputs.ForEach(output => output.KeepUntilRead());
+    }
+
+    private void CloseTerminal()
+    {
+        _relay?.Dispose();
+        _relayInput?.Dispose();
+        _relayOutput?.Dispose();
+        _environment.Handles.Forget(TerminalName);
+    }
+
+    private void CloseChildEnds()
+    {
+        Stdin?.Dispose();
+        Stdout?.Dispose();
+        Stderr?.Dispose();
+        Stdin = Stdout = Stderr = null;
+    }
+
+    /// <summary>Closes everything; safe to repeat.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        CloseChildEnds();
+        CloseStdin();
+        CloseTerminal();
+        _consoleSocket?.Dispose();
+        _outputs.ForEach(output => output.Dispose());
+        foreach (var log in _logBinaries)
+        {
+            await log.DisposeAsync().ConfigureAwait(false);
+        }
+        _logBinaries.Clear();
+    }
+}
+
+/// <summary>What all streams of a sandboxer share.</summary>
+internal sealed record StdioEnvironment(
+    EventLoop Loop, IHandleStore Handles, HostProcesses Processes, TimeProvider Time, string ConsoleDirectory);

@@ -1,0 +1,165 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Runc;
+using Kuasar.Protocol.Contracts.TaskTypes;
+using Kuasar.Sandbox.Stdio;
+
+namespace Kuasar.Sandbox.Tasks;
+
+internal sealed partial class ContainerTask
+{
+    private readonly ConcurrentDictionary<string, ReadOnlyMemory<byte>> _execSpecs = new(StringComparer.Ordinal);
+
+    /// <summary>Registers an exec; nothing is opened or run before its Start.</summary>
+    internal void AddExec(string execId, Any? process, StdioAddresses addresses)
+    {
+        if (_initGone || _init.State is ProcessState.Paused or ProcessState.Stopped or ProcessState.Deleted)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"cannot exec in a task that is {Name(_init)}");
+        }
+        var spec = ExecProcess(process, addresses.Terminal);
+        if (!_execs.TryAdd(execId, new ManagedProcess(execId, addresses)))
+        {
+            throw new SandboxException(SandboxError.AlreadyExists, $"exec {execId} of task {Key} exists already");
+        }
+        _execSpecs[execId] = spec;
+        _context.Events.ExecAdded(Key, execId);
+    }
+
+    private static byte[] ExecProcess(Any? process, bool terminal)
+    {
+        try
+        {
+            // The request's terminal overrides the spec's.
+            if (process is not null && JsonNode.Parse(process.Value.Span) is JsonObject json && json["args"] is JsonArray)
+            {
+                json["terminal"] = terminal;
+                using var buffer = new MemoryStream();
+                using (var writer = new Utf8JsonWriter(buffer))
+                {
+                    json.WriteTo(writer);
+                }
+                return buffer.ToArray();
+            }
+        }
+        catch (JsonException)
+        {
+            // Said below.
+        }
+        throw new SandboxException(SandboxError.InvalidArgument, $"the exec's spec is no OCI process ({process?.TypeUrl ?? "none"})");
+    }
+
+    internal async Task KillAsync(string execId, int signal, bool all)
+    {
+        var process = Find(execId);
+        if (process.State is ProcessState.Stopped or ProcessState.Deleted)
+        {
+            throw new SandboxException(SandboxError.NotFound, $"process {(execId.Length == 0 ? "init" : execId)} of task {Key} has finished");
+        }
+        if (process.Process is not { } running)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"exec {execId} of task {Key} has not been started");
+        }
+        // Not on the lane: a signal is never too early, and it may be what ends the call that holds the lane.
+        if (all && process == _init)
+        {
+            await _container.SignalAllAsync(signal, CancellationToken.None).ConfigureAwait(false);
+        }
+        else
+        {
+            await running.SignalAsync(signal, CancellationToken.None).ConfigureAwait(false);
+        }
+        if (signal == Kill && _init.State == ProcessState.Paused)
+        {
+            using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+            if (_init.State == ProcessState.Paused)
+            {
+                // What is frozen cannot die (cgroup v1).
+                await _container.ResumeAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+                _init.State = ProcessState.Running;
+            }
+        }
+    }
+
+    internal async Task PauseAsync()
+    {
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        RequireState("pause", ProcessState.Running);
+        await _container.PauseAsync(CancellationToken.None).ConfigureAwait(false);
+        _init.State = ProcessState.Paused;
+        _context.Events.Paused(Key);
+    }
+
+    internal async Task ResumeAsync()
+    {
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        RequireState("resume", ProcessState.Paused);
+        await _container.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
+        _init.State = ProcessState.Running;
+        _context.Events.Resumed(Key);
+    }
+
+    internal async Task UpdateAsync(Any? resources)
+    {
+        if (resources is null || resources.TypeUrl != TypeUrl.OciLinuxResources)
+        {
+            throw new SandboxException(SandboxError.InvalidArgument, $"resources are not {TypeUrl.OciLinuxResources} but {resources?.TypeUrl ?? "absent"}");
+        }
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        if (_initGone || _init.State is ProcessState.Stopped or ProcessState.Deleted)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"cannot update a task that is {Name(_init)}");
+        }
+        await _container.UpdateAsync(resources.Value.Memory, CancellationToken.None).ConfigureAwait(false);
+    }
+
+    internal void Resize(string execId, uint columns, uint rows)
+    {
+        var process = Find(execId);
+        if (process.State is ProcessState.Stopped or ProcessState.Deleted)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"cannot resize a process that is {Name(process)}");
+        }
+        process.Stdio?.Resize(columns, rows);
+    }
+
+    internal void CloseStdin(string execId) => Find(execId).Stdio?.CloseStdin();
+
+    internal Task<Any> GetMetricsAsync() => _container.GetMetricsAsync(CancellationToken.None);
+
+    /// <summary>The state to show: an exec shows its container's pause.</summary>
+    internal ProcessState StateOf(ManagedProcess process) =>
+        process.State == ProcessState.Running && _init.State == ProcessState.Paused ? ProcessState.Paused : process.State;
+
+    /// <summary>Never empty: containerd up to 2.2 takes a task without pids for a leaked one.</summary>
+    internal IEnumerable<ProcessInfo> GetProcesses()
+    {
+        if (_init.State == ProcessState.Deleted)
+        {
+            throw new SandboxException(SandboxError.NotFound, $"no task {Key}");
+        }
+        var execs = _execs.Values.Where(e => e.State == ProcessState.Running).ToDictionary(e => e.ProcessId, e => e.ExecId);
+        var pids = _container.GetProcessIds();
+        foreach (var pid in pids.Count == 0 ? [_init.ProcessId] : pids)
+        {
+            var info = new ProcessInfo { Pid = (uint)pid };
+            if (execs.TryGetValue(pid, out var execId))
+            {
+                info.Info = TypeUrl.Pack(new ProcessDetails { ExecId = execId });
+            }
+            yield return info;
+        }
+    }
+
+    private void RequireState(string verb, ProcessState required)
+    {
+        if (_initGone || _init.State != required)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"cannot {verb} a task that is {Name(_init)}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+using System.Collections.Concurrent;
+using Google.Protobuf.WellKnownTypes;
+using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Stdio;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>
+/// One containerd task: a container, its init and its execs. All sandbox types share this life cycle; what differs is behind
+/// <see cref="Container"/>. This file: starting and stopping. <c>ContainerTask.Calls.cs</c>: the calls that change no state of ours.
+/// </summary>
+internal sealed partial class ContainerTask
+{
+    private const int Kill = 9;
+
+    /// <summary>How long the end of init may be held back by execs that have not ended yet.</summary>
+    private static readonly TimeSpan ExecsLimit = TimeSpan.FromSeconds(10);
+
+    private readonly TaskContext _context;
+    private readonly ConcurrentDictionary<string, ManagedProcess> _execs = new(StringComparer.Ordinal);
+    private readonly TaskResources _resources;
+    private readonly ContainerSpec _spec;
+    private readonly Container _container;
+    private readonly ManagedProcess _init;
+    private readonly OomReporter _oom;
+    private volatile bool _initGone;
+    private volatile bool _deleting;
+
+    internal ContainerTask(TaskContext context, TaskKey key, TaskResources resources, ContainerSpec spec, Container container, ManagedProcess init)
+    {
+        _context = context;
+        Key = key;
+        _resources = resources;
+        _spec = spec;
+        _container = container;
+        _init = init;
+        _oom = new OomReporter(context, key, container.Cgroup);
+        Watched = WatchInitAsync();
+    }
+
+    internal TaskKey Key { get; }
+
+    internal ManagedProcess Init => _init;
+
+    internal string Bundle => _spec.Bundle;
+
+    /// <summary>Ends when the end of init has been seen and told.</summary>
+    internal Task Watched { get; }
+
+    /// <summary>Init for an empty id, else that exec.</summary>
+    internal ManagedProcess Find(string execId) =>
+        execId.Length == 0 ? _init
+        : _execs.TryGetValue(execId, out var exec) ? exec
+        : throw new SandboxException(SandboxError.NotFound, $"no exec {execId} in task {Key}");
+
+    internal async Task<int> StartAsync(string execId)
+    {
+        var process = Find(execId);
+        using var turn = await process.Lane.EnterAsync().ConfigureAwait(false);
+        if (process.State != ProcessState.Created)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"cannot start a process that is {Name(process)}");
+        }
+        if (_initGone)
+        {
+            throw new SandboxException(SandboxError.FailedPrecondition, $"container {Key.Id} init process is not running");
+        }
+        if (process == _init)
+        {
+            _oom.Watch();
+            await _container.StartAsync(CancellationToken.None).ConfigureAwait(false);
+            process.State = ProcessState.Running;
+            _context.Events.TaskStarted(Key, process.ProcessId);
+        }
+        else
+        {
+            await StartExecAsync(process).ConfigureAwait(false);
+        }
+        return process.ProcessId;
+    }
+
+    private async Task StartExecAsync(ManagedProcess exec)
+    {
+        try
+        {
+            exec.Stdio = await ProcessStdio.OpenAsync(_context.Stdio, exec.Addresses, $"{Key.Instance}/{Key}/{exec.ExecId}", (Key.Id, Key.Namespace))
+                .ConfigureAwait(false);
+            var spec = new ExecSpec
+            {
+                Id = exec.ExecId,
+                Process = _execSpecs[exec.ExecId],
+                WorkDirectory = _spec.WorkDirectory,
+                Stdio = exec.Stdio,
+            };
+            exec.Attach(await _container.StartExecAsync(spec, CancellationToken.None).ConfigureAwait(false));
+            await exec.Stdio.AttachAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch
+        {
+            // It can only be deleted now, and nobody may wait for it.
+            exec.Stop(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
+            if (exec.Process is { } process)
+            {
+                await process.SignalAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+            }
+            throw;
+        }
+        exec.State = ProcessState.Running;
+        _context.Events.ExecStarted(Key, exec.ExecId, exec.ProcessId);
+        _ = WatchExecAsync(exec, exec.Process!);
+    }
+
+    private async Task WatchExecAsync(ManagedProcess exec, ContainerProcess process)
+    {
+        var status = await process.Exited.ConfigureAwait(false);
+        using var turn = await exec.Lane.EnterAsync().ConfigureAwait(false);
+        _context.Events.Exited(Key, exec.ExecId, exec.ProcessId, status);
+        exec.Stop(status);
+    }
+
+    private async Task WatchInitAsync()
+    {
+        var status = await _container.Exited.ConfigureAwait(false);
+        _initGone = true;
+        if (_container.OutlivesInit)
+        {
+            await _container.SignalAllAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+        }
+        await Task.WhenAll(_execs.Values.Select(SettledAsync)).EndsWithinAsync(ExecsLimit, _context.Time).ConfigureAwait(false);
+
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        _oom.Stop();
+        if (!_deleting)
+        {
+            _context.Events.Exited(Key, "", _init.ProcessId, status);
+        }
+        _init.Stop(status);
+    }
+
+    /// <summary>Completes when the exec has ended and that was told, or when it never ran.</summary>
+    private static async Task SettledAsync(ManagedProcess exec)
+    {
+        using (await exec.Lane.EnterAsync().ConfigureAwait(false))
+        {
+            if (exec.State != ProcessState.Running)
+            {
+                return;
+            }
+        }
+        await exec.Exit.ConfigureAwait(false);
+    }
+
+    /// <summary>Deletes an exec.</summary>
+    internal async Task<(int ProcessId, ExitStatus? Exit)> DeleteExecAsync(string execId)
+    {
+        var exec = Find(execId);
+        using var turn = await exec.Lane.EnterAsync().ConfigureAwait(false);
+        switch (exec.State)
+        {
+            case ProcessState.Running:
+                throw new SandboxException(SandboxError.FailedPrecondition, $"exec {execId} of task {Key} is running");
+            case ProcessState.Deleted:
+                throw new SandboxException(SandboxError.NotFound, $"no exec {execId} in task {Key}");
+        }
+        await exec.CloseAsync().ConfigureAwait(false);
+        if (exec.Process is { } process)
+        {
+            await process.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        _execs.TryRemove(execId, out _);
+        _execSpecs.TryRemove(execId, out _);
+        return (exec.ProcessId, exec.Exit.IsCompletedSuccessfully ? exec.Exit.Result : null);
+    }
+
+    /// <summary>Deletes the task; with force also one that runs. The registry forgets it afterwards.</summary>
+    internal async Task<(int ProcessId, ExitStatus? Exit)> DeleteAsync(bool force)
+    {
+        if (force && _init.State is not (ProcessState.Stopped or ProcessState.Deleted))
+        {
+            // Before the lane: whoever holds it may be waiting for this very process.
+            await EndAsync().ConfigureAwait(false);
+        }
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        switch (_init.State)
+        {
+            case ProcessState.Deleted:
+                throw new SandboxException(SandboxError.NotFound, $"no task {Key}");
+            case ProcessState.Running or ProcessState.Paused when !force:
+                throw new SandboxException(SandboxError.FailedPrecondition, $"task {Key} is {Name(_init)}");
+        }
+        var neverStarted = _init.State == ProcessState.Created;
+        _deleting = neverStarted;
+        await _container.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
+        foreach (var exec in _execs.Values)
+        {
+            await exec.CloseAsync().ConfigureAwait(false);
+        }
+        await _init.CloseAsync().ConfigureAwait(false);
+        await _resources.ReleaseAsync().ConfigureAwait(false);
+        _oom.Stop();
+        ExitStatus? exit = neverStarted ? null : _init.Exit.IsCompletedSuccessfully ? _init.Exit.Result : new(ExitStatus.KilledCode, _context.Time.GetUtcNow());
+        _context.Events.Deleted(Key, _init.ProcessId, exit);
+        return (_init.ProcessId, exit);
+    }
+
+    private async Task EndAsync()
+    {
+        await _container.SignalAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+        if (_init.State == ProcessState.Paused)
+        {
+            await _container.ResumeAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+        }
+        if (!await Watched.EndsWithinAsync(TimeSpan.FromSeconds(2), _context.Time).ConfigureAwait(false))
+        {
+            StillThere(_context.Logger, Key);
+        }
+    }
+
+    private string Name(ManagedProcess process) => process == _init && _initGone ? "stopped" : process.State switch
+    {
+        ProcessState.Created => "created",
+        ProcessState.Running => "running",
+        ProcessState.Paused => "paused",
+        ProcessState.Stopped => "stopped",
+        _ => "deleted",
+    };
+
+    [LoggerMessage(EventId = 300, Level = LogLevel.Warning, Message = "Task {Key} has not ended after SIGKILL; deleting it all the same")]
+    private static partial void StillThere(ILogger logger, TaskKey key);
+}

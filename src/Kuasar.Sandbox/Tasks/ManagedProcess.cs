@@ -1,0 +1,63 @@
+using Kuasar.Sandbox.Stdio;
+
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>An init or an exec as containerd knows it: its state, its streams, its end. Changed on its lane, read by anyone.</summary>
+internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
+{
+    /// <summary>runc's shim waits as long; the client has what was written, or will not come for it.</summary>
+    private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(10);
+
+    private readonly TaskCompletionSource<ExitStatus> _exit = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile ContainerProcess? _process;
+    private volatile ProcessState _state;
+    private Task _drained = Task.CompletedTask;
+
+    /// <summary>Empty for init.</summary>
+    internal string ExecId => execId;
+
+    internal Lane Lane { get; } = new();
+
+    internal StdioAddresses Addresses => addresses;
+
+    internal ProcessStdio? Stdio { get; set; }
+
+    internal ProcessState State
+    {
+        get => _state;
+        set => _state = value;
+    }
+
+    internal ContainerProcess? Process => _process;
+
+    /// <summary>Stays what it was after the end; 0 before the process exists.</summary>
+    internal int ProcessId { get; private set; }
+
+    /// <summary>Completes when containerd may know of the end. Many may wait.</summary>
+    internal Task<ExitStatus> Exit => _exit.Task;
+
+    internal void Attach(ContainerProcess process)
+    {
+        ProcessId = process.ProcessId;
+        _process = process;
+    }
+
+    /// <summary>On the lane: the process has ended. Its output is passed on in the background; Delete waits for that.</summary>
+    internal void Stop(ExitStatus status)
+    {
+        _state = ProcessState.Stopped;
+        _drained = Stdio?.DrainAsync(DrainLimit) ?? Task.CompletedTask;
+        _exit.TrySetResult(status);
+    }
+
+    /// <summary>Frees what is left, after the end or when the process never started.</summary>
+    internal async Task CloseAsync()
+    {
+        await _drained.ConfigureAwait(false);
+        if (Stdio is { } stdio)
+        {
+            await stdio.DisposeAsync().ConfigureAwait(false);
+        }
+        _state = ProcessState.Deleted;
+    }
+}

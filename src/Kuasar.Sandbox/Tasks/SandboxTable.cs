@@ -1,0 +1,71 @@
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>
+/// The sandboxes that tasks imply: made at the first container of a pod, ended with the last, whichever that is. A pause container that
+/// is deleted before its workload takes nothing with it.
+/// </summary>
+internal sealed class SandboxTable(Sandboxer sandboxer)
+{
+    private readonly Dictionary<TaskKey, Entry> _entries = [];
+
+    /// <summary>The pod's sandbox, counted once for the caller, who releases it.</summary>
+    internal async Task<Lease> AcquireAsync(TaskKey key)
+    {
+        Entry? entry;
+        lock (_entries)
+        {
+            if (!_entries.TryGetValue(key, out entry))
+            {
+                _entries.Add(key, entry = new Entry(new Lazy<Task<Sandbox>>(() => CreateAsync(key))));
+            }
+            entry.Users++;
+        }
+        var lease = new Lease(this, key, entry);
+        try
+        {
+            lease.Sandbox = await entry.Sandbox.Value.ConfigureAwait(false);
+            return lease;
+        }
+        catch
+        {
+            await lease.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private Task<Sandbox> CreateAsync(TaskKey key) =>
+        sandboxer.CreateSandboxAsync(new SandboxSpec { Instance = key.Instance, Namespace = key.Namespace, Id = key.Id }, CancellationToken.None);
+
+    private async ValueTask ReleaseAsync(TaskKey key, Entry entry)
+    {
+        lock (_entries)
+        {
+            if (--entry.Users > 0)
+            {
+                return;
+            }
+            _entries.Remove(key);
+        }
+        if (entry.Sandbox.Value.IsCompletedSuccessfully)
+        {
+            await entry.Sandbox.Value.Result.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    internal sealed class Entry(Lazy<Task<Sandbox>> sandbox)
+    {
+        internal Lazy<Task<Sandbox>> Sandbox => sandbox;
+
+        internal int Users { get; set; }
+    }
+
+    internal sealed class Lease(SandboxTable table, TaskKey key, Entry entry) : IAsyncDisposable
+    {
+        private int _released;
+
+        internal Sandbox Sandbox { get; set; } = null!;
+
+        public ValueTask DisposeAsync() =>
+            Interlocked.Exchange(ref _released, 1) == 0 ? table.ReleaseAsync(key, entry) : ValueTask.CompletedTask;
+    }
+}

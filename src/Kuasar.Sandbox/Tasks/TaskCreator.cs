@@ -1,0 +1,99 @@
+using Kuasar.Domain;
+using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Protocol.Contracts.TaskV3;
+using Kuasar.Sandbox.Mounts;
+using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Stdio;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>Makes a task from containerd's request, or leaves nothing behind.</summary>
+internal static partial class TaskCreator
+{
+    // CRI's grouping, in the container's own spec. It is all that a task service is told of pods.
+    private const string ContainerType = "io.kubernetes.cri.container-type", SandboxId = "io.kubernetes.cri.sandbox-id";
+
+    internal static async Task<ContainerTask> CreateAsync(TaskContext context, TaskKey key, CreateTaskRequest request)
+    {
+        var bundle = CheckBundle(request.Bundle);
+        var spec = OciSpec.Load(bundle);
+        var resources = new TaskResources(
+            context.Paths.TaskFolder(context.ContainerdAddress, key.Namespace, key.Id),
+            new TaskRecord { ContainerdAddress = context.ContainerdAddress, Namespace = key.Namespace, Id = key.Id, Bundle = bundle });
+        ProcessStdio? stdio = null;
+        Container? container = null;
+        try
+        {
+            resources.Open();
+            resources.Mount([.. request.Rootfs.Select(MountSpec.From)], Path.Combine(bundle, "rootfs"));
+            var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
+            stdio = await ProcessStdio.OpenAsync(context.Stdio, addresses, $"{key.Instance}/{key}", (key.Id, key.Namespace)).ConfigureAwait(false);
+            var sandbox = await resources.JoinAsync(context.Sandboxes, key with { Id = SandboxOf(spec, key.Id) }).ConfigureAwait(false);
+            var containerSpec = new ContainerSpec
+            {
+                Id = key.Id,
+                Bundle = bundle,
+                WorkDirectory = resources.Folder,
+                Oci = spec,
+                Stdio = stdio,
+                Options = request.Options,
+            };
+            container = await sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
+            resources.Record(container);
+            await stdio.AttachAsync(CancellationToken.None).ConfigureAwait(false);
+
+            var init = new ManagedProcess("", addresses) { Stdio = stdio };
+            init.Attach(container);
+            context.Events.Created(key, request, container.ProcessId);
+            return new ContainerTask(context, key, resources, containerSpec, container, init);
+        }
+        catch
+        {
+            await UndoAsync(context, key, resources, stdio, container).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static async Task UndoAsync(TaskContext context, TaskKey key, TaskResources resources, ProcessStdio? stdio, Container? container)
+    {
+        try
+        {
+            if (container is not null)
+            {
+                await container.DeleteAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+            }
+            if (stdio is not null)
+            {
+                await stdio.DisposeAsync().ConfigureAwait(false);
+            }
+            await resources.ReleaseAsync().ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // the first error is the one to tell
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            NotUndone(context.Logger, e, key);
+        }
+    }
+
+    private static string SandboxOf(OciSpec spec, string id)
+    {
+        var pod = spec.Annotation(ContainerType) == "container" ? spec.Annotation(SandboxId) : null;
+        return pod is null ? id
+            : Linux.ContainerdId.IsValid(pod) ? pod
+            : throw new SandboxException(SandboxError.InvalidArgument, $"annotation {SandboxId} is no identifier: \"{pod}\"");
+    }
+
+    private static string CheckBundle(string bundle)
+    {
+        if (!Path.IsPathRooted(bundle) || bundle.Split('/').Contains("..") || bundle.Contains('\0', StringComparison.Ordinal))
+        {
+            throw new SandboxException(SandboxError.InvalidArgument, $"the bundle is no absolute, plain path: \"{bundle}\"");
+        }
+        return Directory.Exists(bundle) ? Path.TrimEndingDirectorySeparator(bundle) : throw new SandboxException(SandboxError.NotFound, $"no bundle at {bundle}");
+    }
+
+    [LoggerMessage(EventId = 310, Level = LogLevel.Error, Message = "Task {Key} could not be created, and something of it is left")]
+    private static partial void NotUndone(ILogger logger, Exception e, TaskKey key);
+}

@@ -1,0 +1,66 @@
+using Kuasar.Domain;
+using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Sandbox.Mounts;
+
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>
+/// What a task holds beside its container: its folder and record, its mounts, its share of the sandbox. Taken step by step, each step
+/// recorded before it is taken; released as a whole, and as often as wanted.
+/// </summary>
+internal sealed class TaskResources(string folder, TaskRecord record)
+{
+    private SandboxTable.Lease? _sandbox;
+
+    internal string Folder => folder;
+
+    internal void Open()
+    {
+        Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        TaskRecordFile.Write(folder, record);
+    }
+
+    internal void Mount(IReadOnlyList<MountSpec> mounts, string rootfs)
+    {
+        if (mounts.Count == 0)
+        {
+            return;
+        }
+        record.Mounts.Add(rootfs);
+        TaskRecordFile.Write(folder, record);
+        RootfsMounter.Mount(mounts, rootfs);
+    }
+
+    internal async Task<Sandbox> JoinAsync(SandboxTable sandboxes, TaskKey key)
+    {
+        _sandbox = await sandboxes.AcquireAsync(key).ConfigureAwait(false);
+        return _sandbox.Sandbox;
+    }
+
+    /// <summary>Writes down who must be ended if this sandboxer cannot do it any more.</summary>
+    internal void Record(Container container)
+    {
+        if (Linux.ProcessIdentity.Of(container.ProcessId) is { } process)
+        {
+            record.Processes.Add(process);
+        }
+        record.Cgroups.AddRange(container.Cgroup?.Folders ?? []);
+        record.Runtime = container.Runtime?.Path ?? "";
+        record.RuntimeRoot = container.Runtime?.Options.Root ?? "";
+        TaskRecordFile.Write(folder, record);
+    }
+
+    /// <exception cref="IOException">A mount or a file could not be removed; the rest is kept for another try.</exception>
+    internal async Task ReleaseAsync()
+    {
+        RootfsMounter.Unmount(record.Mounts);
+        if (_sandbox is { } sandbox)
+        {
+            await sandbox.DisposeAsync().ConfigureAwait(false);
+        }
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Kuasar.Linux;
+using Kuasar.Protocol.Contracts.TaskV3;
+using Kuasar.Sandbox.Stdio;
+using SystemTask = System.Threading.Tasks.Task;
+using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
+
+namespace Kuasar.Sandbox.Tasks;
+
+/// <summary>
+/// containerd's Task service for one containerd: checks what comes in once, turns it into calls of <see cref="ContainerTask"/>, and knows
+/// no more. v2 and v3 of the service have the same messages and both end here.
+/// </summary>
+internal sealed class TaskService(TaskContext context, TaskRegistry registry, Func<TaskKey, SystemTask> clearLeftovers, string version)
+    : TaskContract.TaskBase
+{
+    private const string NamespaceHeader = "containerd-namespace-ttrpc";
+    private static readonly Empty s_empty = new();
+
+    public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext call)
+    {
+        var key = Key(request.Id, call);
+        if (request.Checkpoint.Length > 0)
+        {
+            throw new SandboxException(SandboxError.Unimplemented, "restore from a checkpoint is not implemented");
+        }
+        var task = await registry.AddAsync(key, async () =>
+        {
+            await clearLeftovers(key).ConfigureAwait(false);
+            return await TaskCreator.CreateAsync(context, key, request).ConfigureAwait(false);
+        }).ConfigureAwait(false);
+        return new CreateTaskResponse { Pid = (uint)task.Init.ProcessId };
+    }
+
+    public override async Task<StartResponse> Start(StartRequest request, ServerCallContext call) =>
+        new() { Pid = (uint)await Find(request.Id, call).StartAsync(ExecId(request.ExecId)).ConfigureAwait(false) };
+
+    public override Task<StateResponse> State(StateRequest request, ServerCallContext call)
+    {
+        var task = Find(request.Id, call);
+        var process = task.Find(ExecId(request.ExecId));
+        var response = new StateResponse
+        {
+            Id = request.Id,
+            Bundle = task.Bundle,
+            Pid = (uint)process.ProcessId,
+            Status = task.StateOf(process).ToContract(),
+            Stdin = process.Addresses.Stdin,
+            Stdout = process.Addresses.Stdout,
+            Stderr = process.Addresses.Stderr,
+            Terminal = process.Addresses.Terminal,
+            ExecId = process.ExecId,
+        };
+        if (process.Exit.IsCompletedSuccessfully)
+        {
+            response.ExitStatus = process.Exit.Result.Code;
+            response.ExitedAt = Timestamp.FromDateTimeOffset(process.Exit.Result.ExitedAt);
+        }
+        return SystemTask.FromResult(response);
+    }
+
+    public override async Task<DeleteResponse> Delete(DeleteRequest request, ServerCallContext call)
+    {
+        var key = Key(request.Id, call);
+        // A Create that its caller has given up may still be under way; its task is the one to delete.
+        var task = await registry.FindSettledAsync(key).ConfigureAwait(false) ?? throw Unknown(key);
+        if (request.ExecId.Length > 0)
+        {
+            return Deleted(await task.DeleteExecAsync(ExecId(request.ExecId)).ConfigureAwait(false));
+        }
+        var result = await task.DeleteAsync(force: false).ConfigureAwait(false);
+        registry.Remove(task);
+        return Deleted(result);
+    }
+
+    public override Task<PidsResponse> Pids(PidsRequest request, ServerCallContext call)
+    {
+        var response = new PidsResponse();
+        response.Processes.AddRange(Find(request.Id, call).GetProcesses());
+        return SystemTask.FromResult(response);
+    }
+
+    public override Task<Empty> Exec(ExecProcessRequest request, ServerCallContext call)
+    {
+        var execId = ContainerdId.IsValid(request.ExecId) ? request.ExecId : throw Invalid("exec id", request.ExecId);
+        var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
+        Find(request.Id, call).AddExec(execId, request.Spec, addresses);
+        return Done;
+    }
+
+    public override async Task<WaitResponse> Wait(WaitRequest request, ServerCallContext call)
+    {
+        var process = Find(request.Id, call).Find(ExecId(request.ExecId));
+        var exit = await process.Exit.WaitAsync(call.CancellationToken).ConfigureAwait(false);
+        return new WaitResponse { ExitStatus = exit.Code, ExitedAt = Timestamp.FromDateTimeOffset(exit.ExitedAt) };
+    }
+
+    public override Task<Empty> Kill(KillRequest request, ServerCallContext call) =>
+        request.Signal is > 0 and <= 64
+            ? After(Find(request.Id, call).KillAsync(ExecId(request.ExecId), (int)request.Signal, request.All))
+            : throw Invalid("signal", request.Signal.ToString(System.Globalization.CultureInfo.InvariantCulture));
+
+    public override Task<Empty> Pause(PauseRequest request, ServerCallContext call) => After(Find(request.Id, call).PauseAsync());
+
+    public override Task<Empty> Resume(ResumeRequest request, ServerCallContext call) => After(Find(request.Id, call).ResumeAsync());
+
+    public override Task<Empty> Update(UpdateTaskRequest request, ServerCallContext call) =>
+        After(Find(request.Id, call).UpdateAsync(request.Resources));
+
+    public override Task<Empty> ResizePty(ResizePtyRequest request, ServerCallContext call)
+    {
+        Find(request.Id, call).Resize(ExecId(request.ExecId), request.Width, request.Height);
+        return Done;
+    }
+
+    public override Task<Empty> CloseIO(CloseIORequest request, ServerCallContext call)
+    {
+        var task = Find(request.Id, call);
+        if (request.Stdin)
+        {
+            task.CloseStdin(ExecId(request.ExecId));
+        }
+        return Done;
+    }
+
+    public override async Task<StatsResponse> Stats(StatsRequest request, ServerCallContext call) =>
+        new() { Stats = await Find(request.Id, call).GetMetricsAsync().ConfigureAwait(false) };
+
+    // The liveness probe of a containerd that starts: it must succeed for any id, or containerd takes the task for dead.
+    public override Task<ConnectResponse> Connect(ConnectRequest request, ServerCallContext call) =>
+        SystemTask.FromResult(new ConnectResponse
+        {
+            ShimPid = (uint)Environment.ProcessId,
+            TaskPid = (uint)(registry.Find(Key(request.Id, call))?.Init.ProcessId ?? 0),
+            Version = version,
+        });
+
+    // Asks a shim of one task to end. This server is of all tasks, and stays.
+    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => Done;
+
+    private TaskKey Key(string id, ServerCallContext call)
+    {
+        var containerdNamespace = call.RequestHeaders.GetValue(NamespaceHeader);
+        return !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace ?? "")
+            : !ContainerdId.IsValid(id) ? throw Invalid("id", id)
+            : new TaskKey(context.Instance, containerdNamespace!, id);
+    }
+
+    private ContainerTask Find(string id, ServerCallContext call)
+    {
+        var key = Key(id, call);
+        return registry.Find(key) ?? throw Unknown(key);
+    }
+
+    private static string ExecId(string id) => id.Length == 0 || ContainerdId.IsValid(id) ? id : throw Invalid("exec id", id);
+
+    private static SandboxException Unknown(TaskKey key) => new(SandboxError.NotFound, $"no task {key}");
+
+    private static SandboxException Invalid(string what, string value) =>
+        new(SandboxError.InvalidArgument, $"{what} \"{(value.Length > 100 ? value[..100] + "…" : value)}\" is not valid");
+
+    private static Task<Empty> Done => SystemTask.FromResult(s_empty);
+
+    private static async Task<Empty> After(SystemTask task)
+    {
+        await task.ConfigureAwait(false);
+        return s_empty;
+    }
+
+    private static DeleteResponse Deleted((int ProcessId, ExitStatus? Exit) result) => new()
+    {
+        Pid = (uint)result.ProcessId,
+        ExitStatus = result.Exit?.Code ?? 0,
+        ExitedAt = result.Exit is { } exit ? Timestamp.FromDateTimeOffset(exit.ExitedAt) : null,
+    };
+}

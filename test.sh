@@ -1,0 +1,92 @@
+#!/bin/bash
+# Builds everything and runs every test.
+#
+# usage: ./test.sh [--fast]
+#   --fast   neither a containerd nor native executables: the end-to-end tests skip themselves
+# The last line is `N passed, N failed, N skipped`. Exit code 0 when something passed and nothing failed.
+# The end-to-end tests get KUASAR_BIN (the published executables) and KUASAR_TESTBED (see eng/containerd.sh).
+# KUASAR_TEST_TIMEOUT: seconds for one test program (1200). Logs: artifacts/log
+set -euo pipefail
+# shellcheck source=eng/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/eng/lib.sh"
+
+case ${1:-} in
+  '') fast='' ;;
+  --fast) fast=1 ;;
+  *) die "usage: ./test.sh [--fast]" ;;
+esac
+cd "$repo"
+logs=artifacts/log
+mkdir -p $logs
+command -v dotnet >/dev/null || die "no dotnet on PATH: the .NET SDK 10 is needed"
+
+# A test bed that ran before is not ours to remove.
+leave_testbed=$fast
+clean_testbed() {
+  [ -n "$leave_testbed" ] || eng/containerd.sh clean >&2 || say "the test bed could not be cleaned"
+  leave_testbed=1
+}
+
+prepare_end_to_end() {
+  export KUASAR_BIN=$repo/artifacts/bin KUASAR_TESTBED=${KUASAR_TESTBED:-$repo/artifacts/testbed}
+  need_root
+  eng/containerd.sh status >/dev/null 2>&1 && leave_testbed=1
+  trap clean_testbed EXIT
+  trap 'exit 130' INT TERM
+  eng/containerd.sh install
+  eng/containerd.sh images
+  eng/publish.sh "$KUASAR_BIN"
+}
+
+build() {
+  timeout 1800 dotnet build Kuasar.Lib.sln -c Release -nologo -clp:NoSummary >$logs/build.log 2>&1 || {
+    { grep -E '(error|warning) ' $logs/build.log | sort -u || tail -n 30 $logs/build.log; } >&2
+    die "the build failed: $logs/build.log"
+  }
+}
+
+# count NAME LOG: that number of the summary line of an xunit.v3 program. Without tests the line has a total only.
+count() {
+  local number
+  number=$(sed -nE "/ Total: [0-9]+/s/.* $1: ([0-9]+).*/\1/p" "$2" | tail -n 1)
+  echo "${number:-0}"
+}
+
+# run_tests PROJECT: runs its program and adds to passed, failed, skipped.
+run_tests() {
+  local name=$1 program=tests/$1/bin/Release/net10.0/$1 log=$logs/$1.log code=0
+  printf '\n--- %s\n' "$name"
+  if [ ! -x "$program" ]; then
+    echo "no $program"
+    failed=$((failed + 1))
+    return
+  fi
+  timeout --kill-after=20 "${KUASAR_TEST_TIMEOUT:-1200}" "$program" -noColor -noLogo 2>&1 </dev/null | tee "$log" || code=$?
+  if ! grep -qE ' Total: [0-9]+' "$log"; then
+    echo "$name ended without a summary, exit code $code"
+    failed=$((failed + 1))
+    return
+  fi
+  local bad=$(($(count Failed "$log") + $(count Errors "$log")))
+  # A program that fails without a failed test (a fatal error on the way out) failed all the same.
+  [ $code = 0 ] || [ $bad != 0 ] || [ "$(count Total "$log")" = 0 ] || bad=1
+  failed=$((failed + bad))
+  skipped=$((skipped + $(count Skipped "$log")))
+  passed=$((passed + $(count Total "$log") - $(count Failed "$log") - $(count Skipped "$log") - $(count 'Not Run' "$log")))
+}
+
+# The test's name and the line that follows it.
+skip_reasons() { awk '/ \[SKIP\]$/ { name = $1; getline; sub(/^ +/, ""); print "skipped " name ": " $0 }' "$@"; }
+
+[ -n "$fast" ] || prepare_end_to_end
+build
+passed=0 failed=0 skipped=0 ran=()
+for folder in tests/*.Tests; do
+  run_tests "${folder#tests/}"
+  ran+=("$logs/${folder#tests/}.log")
+done
+clean_testbed
+echo
+skip_reasons "${ran[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
