@@ -1,0 +1,201 @@
+using System.Globalization;
+using Google.Protobuf.WellKnownTypes;
+using Kuasar.Linux;
+using Kuasar.Sandbox.Cgroups;
+using Kuasar.Sandbox.Processes;
+
+namespace Kuasar.Sandbox;
+
+/// <summary>
+/// One container's cgroup as the kernel has it: in v1 a folder for each controller, in v2 one folder. It only looks and signals;
+/// whoever made the cgroup (the OCI runtime) sets its limits and removes it.
+/// </summary>
+public abstract class Cgroup
+{
+    // Doubling from 1 ms to 64 ms: about two seconds in all.
+    private const int KillRounds = 36, LongestDelay = 64;
+
+    private protected Cgroup()
+    {
+    }
+
+    /// <summary>The cgroup that a process is in.</summary>
+    /// <returns>
+    /// Null when the process is gone or has no cgroup of its own. Its own is never the root, and neither the cgroup of this very
+    /// process nor one above it: statistics of those would be the host's or ours, and a signal would hit ourselves. In v1 that is
+    /// decided for each controller, so a process may have its own in some of them only.
+    /// </returns>
+    public static Cgroup? OfProcess(int pid)
+    {
+        try
+        {
+            return Parse(
+                File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/cgroup"),
+                File.ReadAllText("/proc/self/mountinfo"),
+                File.ReadAllText("/proc/self/cgroup"));
+        }
+        catch (IOException)
+        {
+            // No such folder, or ESRCH on the read: the process has ended.
+            return null;
+        }
+    }
+
+    /// <summary>The same from the files' contents.</summary>
+    /// <param name="procCgroup">/proc/PID/cgroup.</param>
+    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="ownCgroup">/proc/self/cgroup.</param>
+    /// <param name="root">Put before every mount point and before /proc: a folder that plays the file system's root.</param>
+    internal static Cgroup? Parse(string procCgroup, string mountInfo, string ownCgroup, string root = "")
+    {
+        var mounts = CgroupMount.Parse(mountInfo);
+        var own = CgroupMembership.Parse(ownCgroup);
+        var folders = new Dictionary<string, string>(StringComparer.Ordinal);
+        string? unified = null;
+        foreach (var (controller, path) in CgroupMembership.Parse(procCgroup))
+        {
+            if (path == "/" || path.Contains("/..", StringComparison.Ordinal) || path.EndsWith(" (deleted)", StringComparison.Ordinal) ||
+                (own.TryGetValue(controller, out var ours) && IsWithin(ours, path)))
+            {
+                continue;
+            }
+            if (CgroupMount.Find(mounts, controller, path) is not { } folder)
+            {
+                continue;
+            }
+            if (controller.Length == 0)
+            {
+                unified = root + folder;
+            }
+            // A named hierarchy (name=systemd) only groups; it controls and counts nothing.
+            else if (!controller.StartsWith("name=", StringComparison.Ordinal))
+            {
+                folders[controller] = root + folder;
+            }
+        }
+        // Hybrid machines mount an empty v2 hierarchy beside the v1 controllers, which then are what counts.
+        return folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
+    }
+
+    /// <summary>Whether this is a cgroup of the unified hierarchy, v2.</summary>
+    public abstract bool IsV2 { get; }
+
+    /// <summary>The absolute path of each folder: one in v2, one for each hierarchy in v1.</summary>
+    public abstract IReadOnlyList<string> Folders { get; }
+
+    /// <summary>
+    /// The statistics as containerd has them: <c>io.containerd.cgroups.v1.Metrics</c> or <c>io.containerd.cgroups.v2.Metrics</c>.
+    /// What the kernel does not tell is left out, so a cgroup that is gone gives an empty message and never an exception.
+    /// </summary>
+    /// <remarks>As in containerd's cgroups library, "max" is <see cref="ulong.MaxValue"/> in v2 and 0 in v1.</remarks>
+    public abstract Any GetMetrics();
+
+    /// <summary>The ids of the processes in the cgroup and in those below it, ascending.</summary>
+    public abstract IReadOnlyList<int> GetProcessIds();
+
+    /// <summary>
+    /// Sends a signal to every process of the cgroup. SIGKILL also reaches those that are forked meanwhile and those that are
+    /// frozen; where the kernel cannot do that in one go, it returns when none is left or after about two seconds.
+    /// </summary>
+    public abstract void Signal(int signal);
+
+    /// <summary>How many processes the kernel has killed for want of memory; 0 too where it does not count them.</summary>
+    public abstract long OomKills { get; }
+
+    /// <summary>
+    /// Calls back on the loop's thread when the kernel kills for want of memory, until disposed. The callback must not throw.
+    /// Without a memory controller it never does.
+    /// </summary>
+    /// <remarks>v1 tells of the shortage, moments before the kill is counted, and also when a cgroup above runs out; v2 of the kill itself.</remarks>
+    /// <exception cref="LinuxException">The kernel refuses the watch.</exception>
+    internal abstract IDisposable WatchOom(EventLoop loop, Action onOom);
+
+    /// <summary>Whether any of the folders is still there.</summary>
+    internal abstract bool Exists { get; }
+
+    /// <summary>The process ids under one folder, its sub-folders included.</summary>
+    private protected static IReadOnlyList<int> ReadProcessIds(string folder)
+    {
+        var ids = new SortedSet<int>();
+        using var reader = new CgroupReader();
+        Add(folder);
+        return [.. ids];
+
+        void Add(string at)
+        {
+            reader.TryRead(at, "cgroup.procs", out var text);
+            while (CgroupReader.NextLine(ref text, out var line))
+            {
+                // 0 is a process of a pid namespace that we do not see.
+                if (int.TryParse(line, out var pid) && pid > 0)
+                {
+                    ids.Add(pid);
+                }
+            }
+            foreach (var child in SubFolders(at))
+            {
+                Add(child);
+            }
+        }
+    }
+
+    /// <summary>Sends a signal to each process once.</summary>
+    private protected void SignalEach(int signal)
+    {
+        foreach (var pid in GetProcessIds())
+        {
+            // Init and we ourselves are in no container, whatever a cgroup file says.
+            if (pid > 1 && pid != Environment.ProcessId)
+            {
+                Libc.Kill(pid, signal);
+            }
+        }
+    }
+
+    /// <summary>Kills until none is left: a process may fork between the list and its signal.</summary>
+    private protected void KillUntilEmpty(Action? beforeEach = null)
+    {
+        var delay = 1;
+        for (var round = 0; round < KillRounds; round++)
+        {
+            beforeEach?.Invoke();
+            SignalEach(Libc.SIGKILL);
+            if (GetProcessIds().Count == 0)
+            {
+                return;
+            }
+            Thread.Sleep(delay);
+            delay = Math.Min(delay * 2, LongestDelay);
+        }
+    }
+
+    /// <summary>Writes to a cgroup file; false when it is not there or the kernel refuses.</summary>
+    private protected static bool TryWrite(string path, ReadOnlySpan<byte> value)
+    {
+        try
+        {
+            using var handle = Libc.Open(path, Libc.O_WRONLY);
+            return Libc.Write(handle, value) == value.Length;
+        }
+        catch (LinuxException)
+        {
+            return false;
+        }
+    }
+
+    private static string[] SubFolders(string folder)
+    {
+        try
+        {
+            return Directory.GetDirectories(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Removed meanwhile.
+            return [];
+        }
+    }
+
+    private static bool IsWithin(string path, string ancestor) =>
+        path.StartsWith(ancestor, StringComparison.Ordinal) && (path.Length == ancestor.Length || path[ancestor.Length] == '/');
+}

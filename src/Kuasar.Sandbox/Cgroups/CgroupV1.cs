@@ -1,0 +1,88 @@
+using Kuasar.Linux;
+using Kuasar.Sandbox.Processes;
+
+namespace Kuasar.Sandbox.Cgroups;
+
+/// <summary>A cgroup v1: a folder for each controller, several of which may be one.</summary>
+internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> controllers, string proc) : Cgroup
+{
+    // Where the processes are read from: runtimes put a container in all of them, and these are the least likely to be shared.
+    private static readonly string[] ProcessControllers = ["pids", "freezer", "devices", "memory", "cpu", "cpuacct"];
+
+    private readonly string[] _folders = [.. controllers.Values.Distinct(StringComparer.Ordinal)];
+
+    /// <inheritdoc/>
+    public override bool IsV2 => false;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Folders => _folders;
+
+    internal override bool Exists => Array.Exists(_folders, Directory.Exists);
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<int> GetProcessIds() => ReadProcessIds(
+        ProcessControllers.Select(Folder).FirstOrDefault(folder => folder is not null && Directory.Exists(folder)) ?? _folders[0]);
+
+    /// <inheritdoc/>
+    public override void Signal(int signal)
+    {
+        if (signal == Libc.SIGKILL)
+        {
+            // A frozen process dies only when it is thawed.
+            KillUntilEmpty(Thaw);
+        }
+        else
+        {
+            SignalEach(signal);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override long OomKills
+    {
+        get
+        {
+            using var reader = new CgroupReader();
+            return Folder("memory") is { } memory ? (long)(reader.ReadValue(memory, "memory.oom_control", "oom_kill") ?? 0) : 0;
+        }
+    }
+
+    internal override IDisposable WatchOom(EventLoop loop, Action onOom)
+    {
+        if (Folder("memory") is not { } memory || Libc.TryOpenRead($"{memory}/memory.oom_control") is not { } oomControl)
+        {
+            return OomWatch.None;
+        }
+        using (oomControl)
+        {
+            var counter = Libc.EventFd();
+            try
+            {
+                using var eventControl = Libc.Open($"{memory}/cgroup.event_control", Libc.O_WRONLY);
+                // Documentation/admin-guide/cgroup-v1/memory.rst: write "<event_fd> <fd of memory.oom_control>" to cgroup.event_control.
+                var line = $"{(int)counter.DangerousGetHandle()} {(int)oomControl.DangerousGetHandle()}";
+                Libc.Check(Written(Libc.Write(eventControl, System.Text.Encoding.ASCII.GetBytes(line))), $"watch {memory}/memory.oom_control");
+                // The kernel signals once more when the cgroup is removed.
+                return new OomWatch(loop, counter, () => Directory.Exists(memory), onOom);
+            }
+            catch
+            {
+                counter.Dispose();
+                throw;
+            }
+        }
+    }
+
+    private static int Written(int result) => result < 0 ? -1 : result;
+
+    private void Thaw()
+    {
+        using var reader = new CgroupReader();
+        if (Folder("freezer") is { } freezer && reader.TryRead(freezer, "freezer.state", out var state) && state.Trim() is not "THAWED")
+        {
+            TryWrite($"{freezer}/freezer.state", "THAWED"u8);
+        }
+    }
+
+    private string? Folder(string controller) => controllers.TryGetValue(controller, out var folder) ? folder : null;
+}
