@@ -29,7 +29,7 @@ internal sealed class TaskResources(string folder, TaskRecord record)
         record.Mounts.Add(rootfs);
         TaskRecordFile.Write(folder, record);
         // Mounts at a place below the root go with it: unmounting is of the whole stack, and lazy where it must be.
-        foreach (var point in RootfsMounter.Mount(rootfs, mounts).Where(point => !record.Mounts.Contains(point)))
+        foreach (var point in RootfsMounter.Mount(mounts, rootfs).Where(point => !record.Mounts.Contains(point)))
         {
             record.Mounts.Add(point);
         }
