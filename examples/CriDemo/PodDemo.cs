@@ -70,9 +70,8 @@ internal sealed class PodDemo(CallInvoker invoker)
             Say("the client ended with code 3: TERM reached its handler, and the code of its exit came back");
         }
         var removed = await RemoveAsync(logs);
-        var left = await _cri.ListPodSandboxAsync(new ListPodSandboxRequest { Filter = new PodSandboxFilter { LabelSelector = { [Label] = "pod" } } }, Bound);
-        Check(left.Items.Count == 0, "the pod is still listed");
         Check(removed > 0, "there was no pod to remove");
+        Check((await PodsAsync()).Count == 0, "the pod is still listed");
         Say($"{removed} pod removed: containers, sandbox and network are gone");
     }
 
@@ -131,8 +130,7 @@ internal sealed class PodDemo(CallInvoker invoker)
 
     private async Task<int> RemoveAsync(string logs)
     {
-        var request = new ListPodSandboxRequest { Filter = new PodSandboxFilter { LabelSelector = { [Label] = "pod" } } };
-        var pods = (await _cri.ListPodSandboxAsync(request, Bound)).Items;
+        var pods = await PodsAsync();
         foreach (var pod in pods)
         {
             await _cri.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = pod.Id }, Bound);
@@ -143,6 +141,12 @@ internal sealed class PodDemo(CallInvoker invoker)
             File.Delete(log);
         }
         return pods.Count;
+    }
+
+    private async Task<IReadOnlyList<PodSandbox>> PodsAsync()
+    {
+        var filter = new PodSandboxFilter { LabelSelector = { [Label] = "pod" } };
+        return (await _cri.ListPodSandboxAsync(new ListPodSandboxRequest { Filter = filter }, Bound)).Items;
     }
 
     private async Task<IEnumerable<string>> ClientsAsync()
