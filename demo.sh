@@ -54,7 +54,7 @@ sandboxer_ready_or_dead() { sandboxer_listens || gone "$sandboxer_pid"; }
 start_sandboxer() {
   show kuasar-runc-sandboxer --run-dir "$run_dir" --runtime "$KUASAR_RUNC"
   mkdir -p "$run_dir"
-  setsid "$bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" --log-level info \
+  setsid "$bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" \
     >"$sandboxer_log" 2>&1 </dev/null &
   sandboxer_pid=$!
   wait_for 20 sandboxer_ready_or_dead && sandboxer_listens || die "the sandboxer does not listen in $run_dir"
