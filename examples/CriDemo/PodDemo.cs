@@ -62,10 +62,11 @@ internal sealed class PodDemo(CallInvoker invoker)
 
     internal async Task DownAsync(string logs)
     {
-        foreach (var container in await ClientsAsync())
+        var running = new ContainerFilter { LabelSelector = { [Label] = "client" }, State = new ContainerStateValue { State = ContainerState.ContainerRunning } };
+        foreach (var client in (await _cri.ListContainersAsync(new ListContainersRequest { Filter = running }, Bound)).Containers)
         {
-            await _cri.StopContainerAsync(new StopContainerRequest { ContainerId = container, Timeout = 20 }, Bound);
-            var status = (await _cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = container }, Bound)).Status;
+            await _cri.StopContainerAsync(new StopContainerRequest { ContainerId = client.Id, Timeout = 20 }, Bound);
+            var status = (await _cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = client.Id }, Bound)).Status;
             Check(status.State == ContainerState.ContainerExited && status.ExitCode == 3, $"the client ended with {status.ExitCode}, not with 3");
             Say("the client ended with code 3: TERM reached its handler, and the code of its exit came back");
         }
@@ -143,27 +144,12 @@ internal sealed class PodDemo(CallInvoker invoker)
         return pods.Count;
     }
 
-    private async Task<IReadOnlyList<PodSandbox>> PodsAsync()
-    {
-        var filter = new PodSandboxFilter { LabelSelector = { [Label] = "pod" } };
-        return (await _cri.ListPodSandboxAsync(new ListPodSandboxRequest { Filter = filter }, Bound)).Items;
-    }
-
-    private async Task<IEnumerable<string>> ClientsAsync()
-    {
-        var filter = new ContainerFilter { LabelSelector = { [Label] = "client" }, State = new ContainerStateValue { State = ContainerState.ContainerRunning } };
-        return (await _cri.ListContainersAsync(new ListContainersRequest { Filter = filter }, Bound)).Containers.Select(c => c.Id);
-    }
+    private async Task<IReadOnlyList<PodSandbox>> PodsAsync() =>
+        (await _cri.ListPodSandboxAsync(new ListPodSandboxRequest { Filter = new PodSandboxFilter { LabelSelector = { [Label] = "pod" } } }, Bound)).Items;
 
     private static string Short(string id) => id[..12];
 
     private static void Say(string text) => Console.WriteLine("   " + text);
 
-    private static void Check(bool condition, string problem)
-    {
-        if (!condition)
-        {
-            throw new DemoException(problem);
-        }
-    }
+    private static void Check(bool condition, string problem) => _ = condition ? true : throw new DemoException(problem);
 }
