@@ -5,7 +5,7 @@ namespace Kuasar.EndToEnd.Tests.Containers;
 /// <summary>OCI specs, small ones: what a shell in busybox needs.</summary>
 internal static class OciSpec
 {
-    internal static JsonObject Container(string containerdNamespace, string id, params string[] arguments) => new()
+    internal static JsonObject Container(string place, string id, params string[] arguments) => new()
     {
         ["ociVersion"] = "1.0.2",
         ["hostname"] = id.Length > 60 ? id[..60] : id,
@@ -17,7 +17,7 @@ internal static class OciSpec
             Mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")),
         ["linux"] = new JsonObject
         {
-            ["cgroupsPath"] = $"/kuasar-e2e-{containerdNamespace}/{id}",
+            ["cgroupsPath"] = $"/kuasar-e2e-{place}/{id}",
             // The host's network: none of these tests is about it, and namespaces of it are slow to go.
             ["namespaces"] = Namespaces("pid", "ipc", "uts", "mount"),
             ["resources"] = new JsonObject(),

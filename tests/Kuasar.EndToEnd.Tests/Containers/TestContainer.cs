@@ -71,7 +71,7 @@ internal sealed class TestContainer : IAsyncDisposable
             Parent = await BusyboxImage.LayerAsync(node.Bed.Folder),
             Labels = { ["containerd.io/gc.root"] = "e2e" },
         }, ContainerdClient.Options);
-        var spec = OciSpec.Container(client.Namespace, id, arguments);
+        var spec = OciSpec.Container($"{Path.GetFileName(node.Bed.Folder)}-{client.Namespace}", id, arguments);
         spec["process"]!["terminal"] = plan.Terminal;
         plan.Change?.Invoke(spec);
         await client.Containers.CreateAsync(new CreateContainerRequest

@@ -55,13 +55,6 @@ internal static class Proc
             .Where(point => point.StartsWith(folder, StringComparison.Ordinal)),
     ];
 
-    /// <summary>The file of a process's control group in one of the v1 hierarchies.</summary>
-    internal static string CgroupFile(int pid, string controller, string file)
-    {
-        var line = File.ReadLines($"/proc/{pid}/cgroup").Select(l => l.Split(':', 3)).First(l => l[1].Split(',').Contains(controller));
-        return Path.Combine("/sys/fs/cgroup", controller, line[2].TrimStart('/'), file);
-    }
-
     private static string Text(string path)
     {
         try
