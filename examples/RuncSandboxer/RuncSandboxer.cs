@@ -1,7 +1,8 @@
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Runc;
-using Kuasar.Protocol.Contracts.Types;
 using Kuasar.Sandbox;
+using RuntimeInfo = Kuasar.Protocol.Contracts.Types.RuntimeInfo;
+using RuntimeVersion = Kuasar.Protocol.Contracts.Types.RuntimeVersion;
 
 namespace RuncSandboxer;
 

@@ -99,14 +99,14 @@ public abstract class Cgroup
     /// </summary>
     public abstract void Signal(int signal);
 
-    /// <summary>How many processes the kernel has killed for want of memory; 0 too where it does not count them.</summary>
+    /// <summary>How many processes of the cgroup and those below the kernel has killed for want of memory; 0 too where it does not count.</summary>
     public abstract long OomKills { get; }
 
     /// <summary>
-    /// Calls back on the loop's thread when the kernel kills for want of memory, until disposed. The callback must not throw.
+    /// Calls back on the loop's thread each time <see cref="OomKills"/> has grown, until disposed. The callback must not throw.
     /// Without a memory controller it never does.
     /// </summary>
-    /// <remarks>v1 tells of the shortage, moments before the kill is counted, and also when a cgroup above runs out; v2 of the kill itself.</remarks>
+    /// <remarks>A v1 kernel that counts no kills (before 4.13) tells of shortages instead, and of those of the cgroups above too.</remarks>
     /// <exception cref="LinuxException">The kernel refuses the watch.</exception>
     internal abstract IDisposable WatchOom(EventLoop loop, Action onOom);
 
@@ -183,7 +183,8 @@ public abstract class Cgroup
         }
     }
 
-    private static string[] SubFolders(string folder)
+    /// <summary>The cgroups right below one; none when it is gone.</summary>
+    private protected static string[] SubFolders(string folder)
     {
         try
         {
@@ -191,7 +192,6 @@ public abstract class Cgroup
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Removed meanwhile.
             return [];
         }
     }

@@ -38,14 +38,7 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
     }
 
     /// <inheritdoc/>
-    public override long OomKills
-    {
-        get
-        {
-            using var reader = new CgroupReader();
-            return Folder("memory") is { } memory ? (long)(reader.ReadValue(memory, "memory.oom_control", "oom_kill") ?? 0) : 0;
-        }
-    }
+    public override long OomKills => CountOomKills() ?? 0;
 
     internal override IDisposable WatchOom(EventLoop loop, Action onOom)
     {
@@ -55,25 +48,62 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
         }
         using (oomControl)
         {
+            var seen = CountOomKills();
             var counter = Libc.EventFd();
             try
             {
                 using var eventControl = Libc.Open($"{memory}/cgroup.event_control", Libc.O_WRONLY);
                 // Documentation/admin-guide/cgroup-v1/memory.rst: write "<event_fd> <fd of memory.oom_control>" to cgroup.event_control.
                 var line = $"{(int)counter.DangerousGetHandle()} {(int)oomControl.DangerousGetHandle()}";
-                Libc.Check(Written(Libc.Write(eventControl, System.Text.Encoding.ASCII.GetBytes(line))), $"watch {memory}/memory.oom_control");
-                // The kernel signals once more when the cgroup is removed.
-                return new OomWatch(loop, counter, () => Directory.Exists(memory), onOom);
+                if (Libc.Write(eventControl, System.Text.Encoding.ASCII.GetBytes(line)) is < 0 and var error)
+                {
+                    throw new LinuxException($"watch {memory}/memory.oom_control", -error);
+                }
+                // The kernel signals before it kills, when a cgroup above runs out, and once more when this one is removed.
+                return new OomWatch(counter, IsOom, onOom) { Recheck = seen is not null }.Start(loop);
             }
             catch
             {
                 counter.Dispose();
                 throw;
             }
+
+            bool IsOom()
+            {
+                if (seen is not { } before)
+                {
+                    return Directory.Exists(memory);
+                }
+                seen = Math.Max(before, OomKills);
+                return seen > before;
+            }
         }
     }
 
-    private static int Written(int result) => result < 0 ? -1 : result;
+    /// <summary>A v1 kernel counts where the victim was, so those of the cgroups below are added. Null: it does not count at all.</summary>
+    private long? CountOomKills()
+    {
+        if (Folder("memory") is not { } memory)
+        {
+            return null;
+        }
+        using var reader = new CgroupReader();
+        return Count(memory);
+
+        long? Count(string folder)
+        {
+            if (reader.ReadValue(folder, "memory.oom_control", "oom_kill") is not { } own)
+            {
+                return null;
+            }
+            var sum = (long)own;
+            foreach (var child in SubFolders(folder))
+            {
+                sum += Count(child) ?? 0;
+            }
+            return sum;
+        }
+    }
 
     private void Thaw()
     {

@@ -49,16 +49,8 @@ internal sealed partial class CgroupV2(string folder) : Cgroup
         {
             return OomWatch.None;
         }
-        try
-        {
-            // The file changes for low, high and max too, and the loop's thread alone comes here.
-            return new OomWatch(loop, watch, HasMore, onOom);
-        }
-        catch
-        {
-            watch.Dispose();
-            throw;
-        }
+        // The file changes for low, high and max too, and the loop's thread alone comes here.
+        return new OomWatch(watch, HasMore, onOom).Start(loop);
 
         bool HasMore()
         {

@@ -4,25 +4,43 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Sandbox.Cgroups;
 
-/// <summary>One watched fd, an eventfd or an inotify, drained on the loop's thread and asked whether it means an OOM.</summary>
-internal sealed class OomWatch : IDisposable
+/// <summary>One watched fd, an eventfd or an inotify, which it owns: drained on the loop's thread and asked whether it means an OOM.</summary>
+internal sealed class OomWatch(SafeFileHandle handle, Func<bool> isOom, Action onOom) : IDisposable
 {
+    // An eventfd adds up: the kernel adds 1 for each of its signals, so ours can be told from them.
+    private const ulong OwnSignal = 1 << 16;
+    private const int FirstDelay = 5, LastDelay = 1280;
+
     private readonly Lock _lock = new();
-    private readonly SafeFileHandle _handle;
-    private readonly Func<bool> _isOom;
-    private readonly Action _onOom;
-    private readonly EventLoop.Registration _registration;
+    private EventLoop.Registration? _registration;
+    private Timer? _timer;
+    private int _delay;
     private bool _disposed;
 
-    /// <summary>Owns the handle from here on, unless it throws.</summary>
-    internal OomWatch(EventLoop loop, SafeFileHandle handle, Func<bool> isOom, Action onOom)
-    {
-        (_handle, _isOom, _onOom) = (handle, isOom, onOom);
-        _registration = loop.Register(handle, EventLoop.In, OnReady);
-    }
+    /// <summary>The fd, an eventfd, tells of a shortage moments before the kill: look again a few times.</summary>
+    internal bool Recheck { get; init; }
 
     /// <summary>For a cgroup that cannot run out of memory.</summary>
     internal static IDisposable None { get; } = new NoWatch();
+
+    /// <summary>Begins; when that fails, the handle is closed too.</summary>
+    internal OomWatch Start(EventLoop loop)
+    {
+        // Under the lock: an event may come before the registration is stored.
+        lock (_lock)
+        {
+            try
+            {
+                _registration = loop.Register(handle, EventLoop.In, OnReady);
+                return this;
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
+        }
+    }
 
     private void OnReady(uint events)
     {
@@ -34,13 +52,44 @@ internal sealed class OomWatch : IDisposable
                 return;
             }
             Span<byte> buffer = stackalloc byte[4096];
-            while (Libc.Read(_handle, buffer) == buffer.Length)
+            var told = Libc.Read(handle, buffer) == sizeof(ulong) ? BitConverter.ToUInt64(buffer) : 0;
+            if (Recheck)
             {
+                // A signal of the kernel's begins anew; one of our own timer goes on.
+                _delay = told % OwnSignal == 0 ? Math.Max(_delay * 2, FirstDelay) : FirstDelay;
             }
         }
-        if (_isOom())
+        if (isOom())
         {
-            _onOom();
+            onOom();
+        }
+        else if (Recheck)
+        {
+            LookAgain();
+        }
+    }
+
+    /// <summary>Signals the fd ourselves, so that the next look too is on the loop's thread.</summary>
+    private void LookAgain()
+    {
+        lock (_lock)
+        {
+            if (!_disposed && _delay <= LastDelay)
+            {
+                _timer ??= new Timer(_ => Signal());
+                _timer.Change(_delay, Timeout.Infinite);
+            }
+        }
+    }
+
+    private void Signal()
+    {
+        lock (_lock)
+        {
+            if (!_disposed)
+            {
+                Libc.Write(handle, BitConverter.GetBytes(OwnSignal));
+            }
         }
     }
 
@@ -53,8 +102,9 @@ internal sealed class OomWatch : IDisposable
                 return;
             }
             _disposed = true;
-            _registration.Dispose();
-            _handle.Dispose();
+            _timer?.Dispose();
+            _registration?.Dispose();
+            handle.Dispose();
         }
     }
 

@@ -91,6 +91,6 @@ internal sealed class UnixTransports(ILoggerFactory loggerFactory) : ITransports
 {
     public IConnectionSource Listen(string path) =>
         path.Length <= DomainPaths.MaxSocketPath
-            ? UnixConnectionSource.Bind(path, PeerPolicy.SameUser, loggerFactory: loggerFactory)
+            ? UnixConnectionSource.Bind(path, new UnixSocketOptions { LoggerFactory = loggerFactory })
             : throw new SandboxException(SandboxError.InvalidArgument, $"the socket path is longer than {DomainPaths.MaxSocketPath} characters: {path}");
 }

@@ -92,10 +92,10 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
     }
 
     // RUN/tasks/INSTANCE/NAMESPACE/ID
-    private IEnumerable<string> TaskFolders() =>
+    private List<string> TaskFolders() =>
         !Directory.Exists(paths.Tasks) ? []
-        : Directory.EnumerateDirectories(paths.Tasks).SelectMany(Directory.EnumerateDirectories).SelectMany(Directory.EnumerateDirectories)
-            .Where(folder => ContainerdId.IsValid(Path.GetFileName(folder))).ToList();
+        : [.. Directory.EnumerateDirectories(paths.Tasks).SelectMany(Directory.EnumerateDirectories).SelectMany(Directory.EnumerateDirectories)
+            .Where(folder => ContainerdId.IsValid(Path.GetFileName(folder)))];
 
     [LoggerMessage(EventId = 500, Level = LogLevel.Information, Message = "Removed what was left of task {Namespace}/{Id}")]
     private static partial void Removed(ILogger logger, string @namespace, string id);

@@ -13,7 +13,7 @@ internal static class RootfsMounter
     /// <summary>Makes the mounts in order; the root folder is made if need be. All of them or, after an exception, none.</summary>
     /// <returns>The mount points in order, for <see cref="Unmount"/>.</returns>
     /// <exception cref="MountException">The message names the mount and what was wrong with it.</exception>
-    internal static IReadOnlyList<string> Mount(string rootfs, IReadOnlyList<MountSpec> mounts)
+    internal static IReadOnlyList<string> Mount(IReadOnlyList<MountSpec> mounts, string rootfs)
     {
         var points = new List<string>(mounts.Count);
         var number = 0;

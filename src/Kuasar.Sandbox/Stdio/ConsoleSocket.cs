@@ -6,7 +6,7 @@ using Microsoft.Win32.SafeHandles;
 namespace Kuasar.Sandbox.Stdio;
 
 /// <summary>A unix socket of our own on which an OCI runtime sends one pty master (SCM_RIGHTS), for one process.</summary>
-internal sealed unsafe partial class ConsoleSocket : IDisposable
+internal sealed partial class ConsoleSocket : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
     private static long s_last;
@@ -45,7 +45,7 @@ internal sealed unsafe partial class ConsoleSocket : IDisposable
         }
     }
 
-    private static SafeFileHandle ReceiveHandle(Socket peer)
+    private static unsafe SafeFileHandle ReceiveHandle(Socket peer)
     {
         // struct msghdr on 64 bit: name, namelen, iov, iovlen, control, controllen, flags: 56 bytes.
         // struct cmsghdr: u64 len, i32 level, i32 type, then the fd: 24 bytes with padding.
@@ -73,5 +73,5 @@ internal sealed unsafe partial class ConsoleSocket : IDisposable
     }
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial nint recvmsg(int fd, nint* message, int flags);
+    private static unsafe partial nint recvmsg(int fd, nint* message, int flags);
 }

@@ -6,6 +6,7 @@ using Google.Protobuf.WellKnownTypes;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Runc;
 using Kuasar.Protocol.Contracts.TaskTypes;
+using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
 
 namespace Kuasar.Sandbox.Tasks;

@@ -1,6 +1,6 @@
 using Kuasar.Domain;
 using Kuasar.Protocol.Contracts.Control;
-using Kuasar.Protocol.Contracts.TaskV3;
+using CreateTaskRequest = Kuasar.Protocol.Contracts.TaskV3.CreateTaskRequest;
 using Kuasar.Sandbox.Mounts;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;

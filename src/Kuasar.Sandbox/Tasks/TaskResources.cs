@@ -28,7 +28,11 @@ internal sealed class TaskResources(string folder, TaskRecord record)
         }
         record.Mounts.Add(rootfs);
         TaskRecordFile.Write(folder, record);
-        RootfsMounter.Mount(mounts, rootfs);
+        // Mounts at a place below the root go with it: unmounting is of the whole stack, and lazy where it must be.
+        foreach (var point in RootfsMounter.Mount(mounts, rootfs).Where(point => !record.Mounts.Contains(point)))
+        {
+            record.Mounts.Add(point);
+        }
     }
 
     internal async Task<Sandbox> JoinAsync(SandboxTable sandboxes, TaskKey key)

@@ -30,10 +30,10 @@ public sealed class RootfsMounterTests : IDisposable
     public void A_bind_is_read_only_when_asked_and_keeps_what_its_source_forbids()
     {
         var source = NewFolder("source", "file");
-        RootfsMounter.Mount(source, [new("tmpfs", "tmpfs", "", ["nosuid", "nodev", "mode=755"])]);
+        RootfsMounter.Mount([new("tmpfs", "tmpfs", "", ["nosuid", "nodev", "mode=755"])], source);
         File.WriteAllText(Path.Combine(source, "file"), "x");
 
-        var points = RootfsMounter.Mount(_rootfs, [new("bind", source, "", ["rbind", "ro", "rprivate"])]);
+        var points = RootfsMounter.Mount([new("bind", source, "", ["rbind", "ro", "rprivate"])], _rootfs);
 
         Assert.Equal([_rootfs], points);
         Assert.Equal("x", File.ReadAllText(Path.Combine(_rootfs, "file")));
@@ -47,7 +47,7 @@ public sealed class RootfsMounterTests : IDisposable
     public void A_bind_without_ro_is_writable_and_a_file_can_be_bound()
     {
         var source = NewFolder("source", "file");
-        var points = RootfsMounter.Mount(_rootfs, [new("bind", source, "", ["rbind", "rw"]), new("bind", "/etc/hostname", "file", ["bind", "noexec"])]);
+        var points = RootfsMounter.Mount([new("bind", source, "", ["rbind", "rw"]), new("bind", "/etc/hostname", "file", ["bind", "noexec"])], _rootfs);
 
         Assert.Equal([_rootfs, Path.Combine(_rootfs, "file")], points);
         Assert.Equal(File.ReadAllText("/etc/hostname"), File.ReadAllText(Path.Combine(_rootfs, "file")));
@@ -62,14 +62,14 @@ public sealed class RootfsMounterTests : IDisposable
     [InlineData("unbindable", "unbindable")]
     public void Propagation_is_set_after_the_mount(string option, string field)
     {
-        RootfsMounter.Mount(_rootfs, [new("tmpfs", "tmpfs", "", ["size=64k", option])]);
+        RootfsMounter.Mount([new("tmpfs", "tmpfs", "", ["size=64k", option])], _rootfs);
         Assert.Contains(field, File.ReadLines("/proc/self/mountinfo").Single(line => line.Contains($" {_rootfs} ", StringComparison.Ordinal)), StringComparison.Ordinal);
     }
 
     [Fact]
     public void Unmounting_twice_is_no_error()
     {
-        var points = RootfsMounter.Mount(_rootfs, [new("tmpfs", "tmpfs", "", ["size=64k"]), new("tmpfs", "again", "", [])]);
+        var points = RootfsMounter.Mount([new("tmpfs", "tmpfs", "", ["size=64k"]), new("tmpfs", "again", "", [])], _rootfs);
         Assert.Equal(2, Mounts().Count);
 
         RootfsMounter.Unmount(points);
@@ -92,7 +92,7 @@ public sealed class RootfsMounterTests : IDisposable
         string[] options = ["index=off", $"workdir={work}", $"upperdir={upper}", $"lowerdir={string.Join(':', lower)}"];
         Assert.Equal(layers == 60, string.Join(',', options).Length > 4096);
 
-        var points = RootfsMounter.Mount(_rootfs, [new("overlay", "overlay", "", options)]);
+        var points = RootfsMounter.Mount([new("overlay", "overlay", "", options)], _rootfs);
 
         Assert.Equal(layers + 1, Directory.GetFiles(_rootfs).Length);
         File.WriteAllText(Path.Combine(_rootfs, "new"), "");
@@ -105,7 +105,7 @@ public sealed class RootfsMounterTests : IDisposable
     public void An_overlay_that_does_not_fit_even_shortened_is_refused()
     {
         var lower = Enumerable.Range(0, 60).Select(i => NewFolder($"{i}/{new string('x', 100)}"));
-        var e = Assert.Throws<MountException>(() => RootfsMounter.Mount(_rootfs, [new("overlay", "overlay", "", [$"lowerdir={string.Join(':', lower)}"])]));
+        var e = Assert.Throws<MountException>(() => RootfsMounter.Mount([new("overlay", "overlay", "", [$"lowerdir={string.Join(':', lower)}"])], _rootfs));
         Assert.Contains("with shortened lower directories even", e.Message, StringComparison.Ordinal);
         Assert.Empty(Mounts());
     }
@@ -113,18 +113,18 @@ public sealed class RootfsMounterTests : IDisposable
     [Fact]
     public void An_unknown_type_is_named_with_its_target()
     {
-        var e = Assert.Throws<MountException>(() => RootfsMounter.Mount(_rootfs, [new("nosuchfs", "none", "", [])]));
+        var e = Assert.Throws<MountException>(() => RootfsMounter.Mount([new("nosuchfs", "none", "", [])], _rootfs));
         Assert.Contains($"the kernel does not know the filesystem type nosuchfs of {_rootfs}", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_failure_in_the_middle_undoes_what_came_before_and_no_more()
     {
-        var before = RootfsMounter.Mount(_rootfs, [new("tmpfs", "before", "", [])]);
+        var before = RootfsMounter.Mount([new("tmpfs", "before", "", [])], _rootfs);
         Directory.CreateDirectory(Path.Combine(_rootfs, "a"));
 
         var e = Assert.Throws<MountException>(() => RootfsMounter.Mount(
-            _rootfs, [new("tmpfs", "one", "/a", []), new("tmpfs", "two", "/a", []), new("tmpfs", "three", "/missing", []), new("tmpfs", "four", "/a", [])]));
+            [new("tmpfs", "one", "/a", []), new("tmpfs", "two", "/a", []), new("tmpfs", "three", "/missing", []), new("tmpfs", "four", "/a", [])], _rootfs));
 
         Assert.StartsWith($"mount 3 of 4 (tmpfs three on {_rootfs}/missing): ", e.Message, StringComparison.Ordinal);
         Assert.Equal(before, Mounts());
@@ -142,7 +142,7 @@ public sealed class RootfsMounterTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_rootfs, "link"), Path.Combine(_folder, "bundle"));
         File.CreateSymbolicLink(Path.Combine(_rootfs, "up"), "..");
 
-        Assert.Throws<MountException>(() => RootfsMounter.Mount(_rootfs, [new("tmpfs", "tmpfs", target, [])]));
+        Assert.Throws<MountException>(() => RootfsMounter.Mount([new("tmpfs", "tmpfs", target, [])], _rootfs));
         Assert.Empty(Mounts());
     }
 
@@ -151,7 +151,7 @@ public sealed class RootfsMounterTests : IDisposable
     {
         NewFolder("bundle/rootfs/etc");
         File.CreateSymbolicLink(Path.Combine(_rootfs, "link"), "/etc");
-        Assert.Equal([Path.Combine(_rootfs, "etc")], RootfsMounter.Mount(_rootfs, [new("tmpfs", "tmpfs", "/link/", [])]));
+        Assert.Equal([Path.Combine(_rootfs, "etc")], RootfsMounter.Mount([new("tmpfs", "tmpfs", "/link/", [])], _rootfs));
     }
 
     [Fact]
@@ -173,7 +173,7 @@ public sealed class RootfsMounterTests : IDisposable
         }
         Assert.Equal(0, status);
 
-        var points = RootfsMounter.Mount(_rootfs, [new("ext4", image, "", ["loop", "ro"])]);
+        var points = RootfsMounter.Mount([new("ext4", image, "", ["loop", "ro"])], _rootfs);
 
         Assert.True(Directory.Exists(Path.Combine(_rootfs, "lost+found")));
         Assert.Contains(image, BackingFiles());

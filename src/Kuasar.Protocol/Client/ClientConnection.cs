@@ -1,0 +1,166 @@
+using Grpc.Core;
+using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Transport;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Kuasar.Protocol.Client;
+
+/// <summary>The client's end of a connection: hands out stream ids, reads frames, ends what lives when it ends.</summary>
+internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
+{
+    private readonly Connection _connection;
+    private readonly ILogger _log;
+    private readonly CancellationTokenSource _closed = new();
+    private Task _reading = Task.CompletedTask;
+    private long _nextId;
+    private int _disposed;
+
+    internal ClientConnection(Connection connection, TtrpcClientOptions options)
+    {
+        _connection = connection;
+        Options = options;
+        _log = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger<TtrpcClient>();
+        _nextId = options.FirstStreamId;
+        // No stall limit: a server that does not read costs its callers their deadlines, and only them.
+        var stall = new StallGuard(Timeout.InfiniteTimeSpan, options.TimeProvider, connection.Abort);
+        Writer = new FrameWriter(
+            connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit, stall, _ => connection.Abort());
+        Closed = _closed.Token;
+    }
+
+    internal TtrpcClientOptions Options { get; }
+    internal FrameWriter Writer { get; }
+    internal StreamTable<ClientCall> Streams { get; } = new();
+
+    /// <summary>The reader's; used by no other thread.</summary>
+    internal SequenceContext Context { get; } = new();
+
+    internal CancellationToken Closed { get; }
+
+    internal void Start()
+    {
+        // The loop serves every caller, so it must not carry the AsyncLocals of the first.
+        using (ExecutionContext.SuppressFlow())
+        {
+            _reading = Task.Run(ReadAsync);
+        }
+    }
+
+    /// <summary>Takes an id and writes the request, under one lock: ids on the wire must increase (Go refuses others).</summary>
+    /// <exception cref="MessageTooLargeException">Nothing was written; so with the marshaller's exceptions.</exception>
+    internal WriteResult TrySend<TRequest>(ClientCall call, FrameFlags flags, Marshaller<TRequest>? marshaller, TRequest? request)
+    {
+        lock (Writer.Gate)
+        {
+            if (Writer.IsClosed)
+            {
+                return WriteResult.Closed;
+            }
+            if (_nextId > uint.MaxValue)
+            {
+                return WriteResult.Exhausted;
+            }
+            if (!Writer.HasRoom)
+            {
+                return WriteResult.Full;
+            }
+            var id = (uint)_nextId;
+            var frame = Writer.Begin(FrameType.Request, flags, id);
+            try
+            {
+                call.WriteEnvelope(frame);
+                if (marshaller is not null)
+                {
+                    frame.WriteMessage(RequestWriter.PayloadTag, marshaller, request!);
+                }
+                frame.End();
+            }
+            catch
+            {
+                frame.Cancel();
+                throw;
+            }
+            // Registered before the lock lets the flusher at the frame, so before any answer.
+            call.StreamId = id;
+            _nextId += 2;
+            Streams.TryAdd(id, call);
+            Writer.Commit();
+            if (call.IsEnded)
+            {
+                Streams.Remove(id, call);
+            }
+            return WriteResult.Written;
+        }
+    }
+
+    void IFrameSink.OnFrame(in Frame frame)
+    {
+        // Unknown streams are those of late responses: the call has timed out or was cancelled.
+        if (!Streams.TryGet(frame.StreamId, out var call))
+        {
+            return;
+        }
+        if (frame.Oversized)
+        {
+            call.End(new Status(StatusCode.ResourceExhausted,
+                $"a message of {frame.Header.Length} bytes exceeds the maximum message size of {Options.MaxMessageSize}"));
+            return;
+        }
+        switch (frame.Type)
+        {
+            case FrameType.Response:
+                call.OnResponseFrame(frame);
+                break;
+            case FrameType.Data:
+                call.OnData(frame);
+                break;
+            default:
+                call.End(new Status(StatusCode.Internal, $"protocol error: frame type 0x{(byte)frame.Type:x2} from the server"));
+                break;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+        {
+            EndAll("the client was disposed");
+            await _connection.DisposeAsync().ConfigureAwait(false);
+        }
+        await _reading.ConfigureAwait(false);
+    }
+
+    private async Task ReadAsync()
+    {
+        try
+        {
+            await FrameLoop.RunAsync(_connection.Transport.Input, Options.MaxMessageSize, this).ConfigureAwait(false);
+            ClientLog.ConnectionClosed(_log);
+        }
+        catch (FrameFormatException error)
+        {
+            ClientLog.NotTtrpc(_log, error.Message);
+        }
+        catch (Exception error) // whatever the transport throws when it ends
+        {
+            ClientLog.ConnectionLost(_log, error.Message);
+        }
+        EndAll("the connection is closed");
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+        {
+            await _connection.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private void EndAll(string reason)
+    {
+        Writer.Close();
+        foreach (var call in Streams.Close())
+        {
+            call.End(new Status(StatusCode.Unavailable, reason));
+        }
+        // Not Cancel: the callbacks are not ours, and may throw or take their time.
+        _ = _closed.CancelAsync();
+    }
+}

@@ -1,0 +1,41 @@
+using Kuasar.Protocol.Framing;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Protocol;
+
+/// <summary>How a <see cref="TtrpcClient"/> behaves. Immutable; the defaults are right for a containerd peer.</summary>
+public sealed record TtrpcClientOptions
+{
+    /// <summary>ttrpc's limit on the data of one frame, envelope included: 4 MiB.</summary>
+    public const int DefaultMaxMessageSize = 4 << 20;
+
+    /// <summary>Largest frame data sent and received, in bytes. Peers in Go and Rust know no other than the default.</summary>
+    public int MaxMessageSize { get; init; } = DefaultMaxMessageSize;
+
+    /// <summary>Bytes that may wait to be sent; past it (by one frame at most) callers wait, within their deadlines.</summary>
+    public int WriteBufferLimit { get; init; } = 1 << 20;
+
+    /// <summary>
+    /// Bytes of received messages that may wait for the reader of one stream, about 128 per message on top. ttrpc cannot hold
+    /// the server back: past it the stream fails with RESOURCE_EXHAUSTED. One message fits at any size.
+    /// </summary>
+    public long StreamQueueLimit { get; init; } = 8 << 20;
+
+    /// <summary>Null logs nothing.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+
+    /// <summary>Clock of the deadlines.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>For tests of the end of the id space.</summary>
+    internal uint FirstStreamId { get; init; } = 1;
+
+    internal void Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxMessageSize);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxMessageSize, FrameReader.MaxLength);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(WriteBufferLimit);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(StreamQueueLimit);
+        ArgumentNullException.ThrowIfNull(TimeProvider);
+    }
+}

@@ -1,0 +1,149 @@
+using System.Buffers;
+using System.Text;
+using Google.Protobuf;
+using Grpc.Core;
+
+namespace Kuasar.Protocol.Framing;
+
+/// <summary>
+/// Writes one frame after the other into an <see cref="OutputBuffer"/>. It is the marshallers' context as well, so a message
+/// is serialised behind its header and envelope without a copy. Used under the connection's write lock.
+/// </summary>
+internal sealed class FrameBuilder(int limit) : SerializationContext
+{
+    private const int MaxVarintSize = 10;
+
+    private readonly OutputBuffer _none = new();
+    private OutputBuffer? _buffer;
+    private int _start;
+    private byte _tag;
+    private int _announced;
+    private int _payloadStart;
+    private bool _complete;
+    private ArrayBufferWriter<byte>? _unmeasured;
+
+    private OutputBuffer Buffer => _buffer ?? _none;
+
+    internal void Begin(OutputBuffer buffer, FrameType type, FrameFlags flags, uint streamId)
+    {
+        _buffer = buffer;
+        _start = buffer.Length;
+        new FrameHeader(0, streamId, type, flags).Write(buffer.GetSpan(FrameHeader.Size));
+        buffer.Advance(FrameHeader.Size);
+    }
+
+    /// <summary>Patches the length in.</summary>
+    /// <exception cref="MessageTooLargeException">The data is over the limit; the caller must <see cref="Cancel"/>.</exception>
+    internal void End()
+    {
+        var length = DataLength;
+        if (length > limit)
+        {
+            throw new MessageTooLargeException(length, limit);
+        }
+        var header = Buffer.At(_start, FrameHeader.Size);
+        (FrameHeader.Read(header) with { Length = (uint)length }).Write(header);
+        _buffer = null;
+    }
+
+    /// <summary>Takes back all that was written since <see cref="Begin"/>.</summary>
+    internal void Cancel()
+    {
+        _buffer?.Truncate(_start);
+        _buffer = null;
+    }
+
+    internal void WriteBytes(ReadOnlySpan<byte> bytes) => Buffer.Write(bytes);
+
+    internal void WriteVarint(ulong value)
+    {
+        var span = Buffer.GetSpan(MaxVarintSize);
+        var count = 0;
+        for (; value >= 0x80; value >>= 7)
+        {
+            span[count++] = (byte)(value | 0x80);
+        }
+        span[count++] = (byte)value;
+        Buffer.Advance(count);
+    }
+
+    internal void WriteString(byte tag, string value)
+    {
+        WriteBytes([tag]);
+        WriteVarint((ulong)Encoding.UTF8.GetByteCount(value));
+        Encoding.UTF8.GetBytes(value, Buffer);
+    }
+
+    /// <summary>Serialises a message as the field <paramref name="tag"/>, or bare when that is 0.</summary>
+    /// <exception cref="MessageTooLargeException">It does not fit; known before it is serialised.</exception>
+    internal void WriteMessage<T>(byte tag, Marshaller<T> marshaller, T message)
+    {
+        _tag = tag;
+        _announced = -1;
+        _complete = false;
+        _unmeasured = null;
+        marshaller.ContextualSerializer(message, this);
+        _unmeasured = null;
+        if (!_complete)
+        {
+            throw new InvalidOperationException("The marshaller did not complete its message.");
+        }
+    }
+
+    /// <inheritdoc cref="WriteMessage{T}"/>
+    internal void WriteMessage(byte tag, IMessage message)
+    {
+        _tag = tag;
+        SetPayloadLength(message.CalculateSize());
+        message.WriteTo((IBufferWriter<byte>)Buffer);
+    }
+
+    public override void SetPayloadLength(int payloadLength)
+    {
+        var total = DataLength + (long)payloadLength;
+        if (total > limit)
+        {
+            throw new MessageTooLargeException(total, limit);
+        }
+        if (_tag != 0)
+        {
+            WriteBytes([_tag]);
+            WriteVarint((ulong)payloadLength);
+        }
+        // Serialisers ask for one more byte after the last; without the slack that would move a full buffer.
+        Buffer.Reserve(payloadLength + MaxVarintSize);
+        _announced = payloadLength;
+        _payloadStart = Buffer.Length;
+    }
+
+    public override IBufferWriter<byte> GetBufferWriter() =>
+        _announced >= 0 ? Buffer : _unmeasured ??= new ArrayBufferWriter<byte>();
+
+    public override void Complete()
+    {
+        if (_announced < 0)
+        {
+            Complete(_unmeasured is null ? [] : _unmeasured.WrittenSpan);
+            return;
+        }
+        if (Buffer.Length - _payloadStart != _announced)
+        {
+            throw new InvalidOperationException("The marshaller wrote another length than it announced.");
+        }
+        _complete = true;
+    }
+
+    public override void Complete(byte[] payload) => Complete(payload.AsSpan());
+
+    private void Complete(ReadOnlySpan<byte> payload)
+    {
+        if (_announced < 0)
+        {
+            SetPayloadLength(payload.Length);
+        }
+        WriteBytes(payload);
+        Complete();
+    }
+
+    private int DataLength => Buffer.Length - _start - FrameHeader.Size;
+}

@@ -1,0 +1,159 @@
+using Grpc.Core;
+using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Transport;
+
+namespace Kuasar.Protocol.Server;
+
+/// <content>What each frame brings about. On the reader: nothing here waits.</content>
+internal sealed partial class ServerConnection
+{
+    private readonly RefusedStreams _refused = new();
+
+    void IFrameSink.OnFrame(in Frame frame)
+    {
+        switch (frame.Type)
+        {
+            case FrameType.Request:
+                OnRequest(frame);
+                break;
+            case FrameType.Data:
+                OnData(frame);
+                break;
+            default:
+                // Unknown types are ignored by every server; a response has no business here and is treated alike.
+                break;
+        }
+    }
+
+    /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
+    internal void Refuse(uint streamId, StatusCode code, string message)
+    {
+        var status = WireStatus.Create(code, message);
+        WriteResult result;
+        try
+        {
+            result = Writer.TryWriteStatus(streamId, status, forced: true);
+        }
+        catch (MessageTooLargeException)
+        {
+            result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status), forced: true);
+        }
+        if (result == WriteResult.Full)
+        {
+            ServerLog.PeerFloods(Log, PeerName);
+            _connection.Abort();
+        }
+    }
+
+    /// <summary>Fails a stream for data it must not get; further data of it is not answered.</summary>
+    internal void RefuseData(ServerCall call, string message)
+    {
+        if (!call.IsEnded && _refused.TryAdd(call.StreamId))
+        {
+            call.Fail(StatusCode.InvalidArgument, message);
+        }
+    }
+
+    private void OnData(in Frame frame)
+    {
+        var known = Streams.TryGet(frame.StreamId, out var call);
+        if (!known)
+        {
+            if (_refused.TryAdd(frame.StreamId))
+            {
+                Refuse(frame.StreamId, StatusCode.InvalidArgument, "the stream is not active");
+            }
+            return;
+        }
+        if (frame.Oversized)
+        {
+            _refused.TryAdd(frame.StreamId);
+            call!.Fail(StatusCode.ResourceExhausted, TooLarge(frame));
+            return;
+        }
+        call!.OnData(frame);
+    }
+
+    private void OnRequest(in Frame frame)
+    {
+        var id = frame.StreamId;
+        // "Even = server-initiated: reserved." The connection lives.
+        if (id % 2 == 0)
+        {
+            Refuse(id, StatusCode.InvalidArgument, "a client's stream id must be odd");
+            return;
+        }
+        // Only a live id is refused: Rust's concurrent calls do not arrive in the order of their ids.
+        if (Streams.TryGet(id, out _))
+        {
+            Refuse(id, StatusCode.InvalidArgument, "the stream id is in use");
+            return;
+        }
+        if (frame.Oversized)
+        {
+            Refuse(id, StatusCode.ResourceExhausted, TooLarge(frame));
+            return;
+        }
+        RequestEnvelope request;
+        ServerMethod? method;
+        string unknown;
+        try
+        {
+            request = RequestEnvelope.Parse(frame.Data);
+            method = _methods.Find(request, out unknown);
+        }
+        catch (InvalidDataException error)
+        {
+            Refuse(id, StatusCode.InvalidArgument, error.Message);
+            return;
+        }
+        if (method is null)
+        {
+            Refuse(id, StatusCode.Unimplemented, unknown);
+            return;
+        }
+        Start(method, request, new RequestStart(id, frame.Header.Flags, request.Headers, request.TimeoutNano));
+    }
+
+    private void Start(ServerMethod method, in RequestEnvelope request, in RequestStart start)
+    {
+        if (start.TimeoutNano < 0)
+        {
+            // Go sends what is left of its deadline, and that may be less than nothing.
+            Refuse(start.StreamId, StatusCode.DeadlineExceeded, "the deadline has passed");
+            return;
+        }
+        // Counted before the look at _stopping: either Stop sees the call or the call sees Stop.
+        if (Interlocked.Increment(ref _running) > Options.MaxConcurrentCallsPerConnection)
+        {
+            OnHandlerEnded();
+            Refuse(start.StreamId, StatusCode.ResourceExhausted, "too many calls at once on this connection");
+            return;
+        }
+        if (_stopping)
+        {
+            OnHandlerEnded();
+            Refuse(start.StreamId, StatusCode.Unavailable, "the server is stopping");
+            return;
+        }
+        var call = method.CreateCall(this, start);
+        try
+        {
+            call.Accept(request.Payload, start.Flags);
+        }
+        catch (Exception error) // the marshaller's, whatever it is
+        {
+            call.Discard();
+            OnHandlerEnded();
+            Refuse(start.StreamId, StatusCode.Internal, $"cannot read the request message: {error.Message}");
+            return;
+        }
+        // Before its handler: one that ends at once must find the entry it removes.
+        _refused.Remove(start.StreamId);
+        Streams.TryAdd(start.StreamId, call);
+        ThreadPool.UnsafeQueueUserWorkItem(call, preferLocal: false);
+    }
+
+    private string TooLarge(in Frame frame) =>
+        $"a message of {frame.Header.Length} bytes exceeds the maximum message size of {Options.MaxMessageSize}";
+}

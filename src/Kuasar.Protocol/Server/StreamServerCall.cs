@@ -1,0 +1,168 @@
+using System.Buffers;
+using Grpc.Core;
+using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Transport;
+
+namespace Kuasar.Protocol.Server;
+
+/// <summary>A call with a stream on either side or both. It is the handler's reader and writer as well.</summary>
+internal sealed class StreamServerCall<TRequest, TResponse>(
+    ServerConnection connection, StreamMethod<TRequest, TResponse> method, in RequestStart start)
+    : ServerCall(connection, method, start, streams: true), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>
+    where TRequest : class
+    where TResponse : class
+{
+    private readonly MessageQueue<TRequest> _messages = new(connection.Options.StreamQueueLimit);
+    private TRequest? _current;
+    private bool _remoteClosed; // the reader's
+
+    /// <summary>Of a server stream.</summary>
+    internal TRequest? Request { get; private set; }
+
+    /// <summary>Of a client stream, once its handler has returned.</summary>
+    internal TResponse? Response { get; set; }
+
+    public TRequest Current => _current ?? throw new InvalidOperationException("There is no current message.");
+
+    WriteOptions? IAsyncStreamWriter<TResponse>.WriteOptions { get; set; }
+
+    private MethodType Type => method.Method.Type;
+
+    internal override void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags)
+    {
+        if (Type == MethodType.ServerStreaming)
+        {
+            Request = Connection.Context.Read(method.Method.RequestMarshaller, payload);
+            return;
+        }
+        // 0x02 and 0x06 are both seen; "treat a non-empty payload as the first message".
+        if (!payload.IsEmpty)
+        {
+            _messages.TryEnqueue(Connection.Context.Read(method.Method.RequestMarshaller, payload), payload.Length);
+        }
+        if ((flags & FrameFlags.RemoteClosed) != 0)
+        {
+            _remoteClosed = true;
+            _messages.Complete();
+        }
+    }
+
+    internal override void OnData(in Frame frame)
+    {
+        if (IsEnded)
+        {
+            return;
+        }
+        if (Type == MethodType.ServerStreaming)
+        {
+            // A late end frame is harmless: the request closed that side already.
+            if (frame.HasMessage)
+            {
+                Connection.RefuseData(this, "data on a server stream");
+            }
+            return;
+        }
+        if (_remoteClosed)
+        {
+            Connection.RefuseData(this, "data after the end of the stream");
+            return;
+        }
+        if (frame.HasMessage && !TryEnqueue(frame.Data))
+        {
+            return;
+        }
+        if (frame.EndsStream)
+        {
+            _remoteClosed = true;
+            _messages.Complete();
+        }
+    }
+
+    public async Task<bool> MoveNext(CancellationToken cancellationToken)
+    {
+        // Without a token of its own a read still ends with the call: deadline or connection.
+        using var both = cancellationToken.CanBeCanceled
+            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, CancellationToken)
+            : null;
+        while (await _messages.WaitAsync(both?.Token ?? CancellationToken).ConfigureAwait(false))
+        {
+            if (_messages.TryDequeue(out _current))
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    public Task WriteAsync(TResponse message) => WriteAsync(message, CancellationToken.None);
+
+    public async Task WriteAsync(TResponse message, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            CancellationToken.ThrowIfCancellationRequested();
+            switch (TryWrite(message))
+            {
+                case WriteResult.Written:
+                    return;
+                case WriteResult.Full:
+                    await Connection.Writer.Room
+                        .WaitAsync(cancellationToken.CanBeCanceled ? cancellationToken : CancellationToken).ConfigureAwait(false);
+                    break;
+                case WriteResult.Closed:
+                    throw new OperationCanceledException("The connection is closed.");
+                default:
+                    throw new InvalidOperationException("The stream has ended; no more messages can be sent.");
+            }
+        }
+    }
+
+    private protected override Task InvokeAsync() => method.Handler(this);
+
+    private protected override WriteResult TryWriteSuccess()
+    {
+        if (Type != MethodType.ClientStreaming)
+        {
+            return Connection.Writer.TryWriteEnd(StreamId, stream: null);
+        }
+        var response = Response ?? throw new InvalidOperationException("the handler returned no message");
+        return Connection.Writer.TryWrite(FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag,
+            method.Method.ResponseMarshaller, response, stream: null);
+    }
+
+    private protected override void OnEnded() => _messages.Complete(new OperationCanceledException("The call has ended."));
+
+    private WriteResult TryWrite(TResponse message)
+    {
+        try
+        {
+            return Connection.Writer.TryWrite(FrameType.Data, StreamId, 0, method.Method.ResponseMarshaller, message, this);
+        }
+        catch (MessageTooLargeException error)
+        {
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, error.Message));
+        }
+    }
+
+    private bool TryEnqueue(in ReadOnlySequence<byte> data)
+    {
+        TRequest message;
+        try
+        {
+            message = Connection.Context.Read(method.Method.RequestMarshaller, data);
+        }
+        catch (Exception error) // the marshaller's, whatever it is
+        {
+            Fail(StatusCode.Internal, $"cannot read the request message: {error.Message}");
+            return false;
+        }
+        if (!_messages.TryEnqueue(message, data.Length))
+        {
+            Fail(StatusCode.ResourceExhausted, "the stream's messages are not read fast enough");
+            return false;
+        }
+        return true;
+    }
+}

@@ -1,0 +1,56 @@
+using System.IO.Pipelines;
+using System.Net.Sockets;
+
+namespace Kuasar.Protocol;
+
+/// <summary>
+/// One byte stream between two peers, as ttrpc sees it. <see cref="TtrpcClient"/> and <see cref="TtrpcServer"/> own the
+/// connections they are given and dispose them.
+/// </summary>
+/// <remarks>Derive from it for transports of your own; <see cref="FromSocket"/> and <see cref="FromStream"/> cover most.</remarks>
+public abstract class Connection : IAsyncDisposable
+{
+    /// <summary>The bytes. Read by one loop and written by one loop of the owner.</summary>
+    public abstract IDuplexPipe Transport { get; }
+
+    /// <summary>Who connected, as the kernel says; null where the transport does not tell.</summary>
+    public virtual PeerCredentials? Peer => null;
+
+    /// <summary>
+    /// The address of our end, as it was bound or connected to (a socket path, or <c>@name</c>); null when there is none. Lets
+    /// one server tell its instances apart.
+    /// </summary>
+    public virtual string? LocalAddress => null;
+
+    /// <summary>Anything the owner wants to keep with the connection. Not touched by the library.</summary>
+    public object? Tag { get; set; }
+
+    /// <summary>
+    /// Ends the connection at once, bytes under way included: reads and writes in progress return or throw. Never blocks and
+    /// never throws; any thread, any number of times. <see cref="DisposeAsync"/> is still due.
+    /// </summary>
+    public abstract void Abort();
+
+    /// <summary>
+    /// Closes the connection and frees it. Bytes already given to the transport still reach the peer; reads and writes in
+    /// progress at our end return or throw. Idempotent.
+    /// </summary>
+    public abstract ValueTask DisposeAsync();
+
+    /// <summary>A connection over a connected stream socket (unix, vsock, TCP), which it owns.</summary>
+    /// <param name="socket">Connected. Unix sockets also give <see cref="Peer"/>.</param>
+    /// <param name="localAddress">What <see cref="LocalAddress"/> says.</param>
+    public static Connection FromSocket(Socket socket, string? localAddress = null)
+    {
+        ArgumentNullException.ThrowIfNull(socket);
+        return new Transport.StreamConnection(
+            new NetworkStream(socket, ownsSocket: true), PeerCredentials.Of(socket), localAddress);
+    }
+
+    /// <summary>A connection over any duplex stream, which it owns. Its Dispose must end reads and writes in progress.</summary>
+    public static Connection FromStream(Stream stream, string? localAddress = null)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        return new Transport.StreamConnection(stream, peer: null, localAddress);
+    }
+}

@@ -1,0 +1,48 @@
+using System.Net.Sockets;
+
+namespace Kuasar.Protocol.Transport;
+
+/// <summary>Unix sockets without what .NET does on the side.</summary>
+internal static class UnixSocket
+{
+    /// <summary>
+    /// A bound socket. A .NET socket deletes the file it has bound when it is disposed, even when another process has bound the
+    /// name since; one made from the handle does not, and the file is ours to remove.
+    /// </summary>
+    internal static Socket Bind(UnixDomainSocketEndPoint endPoint)
+    {
+        var binder = Create();
+        try
+        {
+            binder.Bind(endPoint);
+        }
+        catch
+        {
+            binder.Dispose();
+            throw;
+        }
+        var handle = new SafeSocketHandle(binder.Handle, ownsHandle: true);
+        binder.SafeHandle.SetHandleAsInvalid();
+#pragma warning disable CA1816 // its finalizer would delete the file
+        GC.SuppressFinalize(binder);
+#pragma warning restore CA1816
+        return new Socket(handle);
+    }
+
+    internal static async ValueTask<Socket> ConnectAsync(UnixDomainSocketEndPoint endPoint, CancellationToken ct)
+    {
+        var socket = Create();
+        try
+        {
+            await socket.ConnectAsync(endPoint, ct).ConfigureAwait(false);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private static Socket Create() => new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+}

@@ -1,0 +1,61 @@
+using Grpc.Core;
+using Kuasar.Protocol.Tests.Protos;
+
+namespace Kuasar.Protocol.Tests.Support;
+
+/// <summary>A server with the echo service, its connections made in memory.</summary>
+internal sealed class TestServer : IAsyncDisposable
+{
+    public TestServer(EchoService? service = null, TtrpcServerOptions? options = null)
+    {
+        Server = new TtrpcServer(options);
+        Echo.BindService(Server.Services, service ?? new EchoService());
+    }
+
+    public TtrpcServer Server { get; }
+
+    public RawPeer Raw() => new(Connect());
+
+    public TtrpcClient Client(TtrpcClientOptions? options = null) => new(Connect(), options);
+
+    public Connection Connect()
+    {
+        var (client, server) = ConnectionPair.Create("/test");
+        _ = Server.ServeAsync(server, default);
+        return client;
+    }
+
+    public ValueTask DisposeAsync() => Server.DisposeAsync();
+}
+
+/// <summary>A client whose server is the test.</summary>
+internal sealed class TestClient : IAsyncDisposable
+{
+    public TestClient(TtrpcClientOptions? options = null)
+    {
+        var (client, server) = ConnectionPair.Create();
+        Ttrpc = new TtrpcClient(client, options);
+        Echo = new Echo.EchoClient(Ttrpc);
+        Peer = new RawPeer(server);
+    }
+
+    public TtrpcClient Ttrpc { get; }
+    public Echo.EchoClient Echo { get; }
+    public RawPeer Peer { get; }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Ttrpc.DisposeAsync();
+        await Peer.DisposeAsync();
+    }
+}
+
+internal static class RpcAssert
+{
+    public static async Task<RpcException> Fails(StatusCode code, Task call)
+    {
+        var error = await Assert.ThrowsAsync<RpcException>(() => call.WaitAsync(Wait.Limit));
+        Assert.Equal(code, error.StatusCode);
+        return error;
+    }
+}
