@@ -11,7 +11,7 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        if (run.SkipReason is null && Wanted)
+        if (run.IsUp && Wanted)
         {
             _node = await run.StartNodeAsync(name, Other);
         }

@@ -8,9 +8,13 @@ public sealed class TestRun : IAsyncLifetime
     private FileStream? _lock;
     private string _binaries = "";
     private Node? _main;
+    private Exception? _failure;
 
     /// <summary>Why nothing runs here; null when it does.</summary>
     public string? SkipReason { get; private set; }
+
+    /// <summary>Whether there are nodes at all.</summary>
+    public bool IsUp => _main is not null;
 
     /// <summary>The shared node.</summary>
     public Node Main => _main ?? throw new InvalidOperationException("there is no node");
@@ -22,9 +26,25 @@ public sealed class TestRun : IAsyncLifetime
         {
             return;
         }
-        await TakeLockAsync();
-        _binaries = Settings.IsOurs ? await Publication.FindOrMakeAsync() : "";
-        _main = await Node.StartAsync("main", _binaries);
+        try
+        {
+            await TakeLockAsync();
+            _binaries = Settings.IsOurs ? await Publication.FindOrMakeAsync() : "";
+            _main = await Node.StartAsync("main", _binaries);
+        }
+#pragma warning disable CA1031 // told at the end, once and not with every test
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _failure = e;
+        }
+    }
+
+    /// <summary>Fails or skips the test that cannot run.</summary>
+    internal void Require()
+    {
+        Assert.SkipWhen(SkipReason is not null, SkipReason ?? "");
+        Assert.True(_failure is null, "the run could not be set up: see the errors at its end");
     }
 
     internal Task<Node> StartNodeAsync(string name, Node? other = null) => Node.StartAsync(name, _binaries, other);
@@ -35,6 +55,10 @@ public sealed class TestRun : IAsyncLifetime
         if (_lock is not null)
         {
             await _lock.DisposeAsync();
+        }
+        if (_failure is not null)
+        {
+            throw new InvalidOperationException("the run could not be set up", _failure);
         }
         Assert.True(problems.Count == 0, $"left by the tests:\n{string.Join('\n', problems)}");
     }

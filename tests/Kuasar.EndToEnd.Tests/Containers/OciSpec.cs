@@ -38,6 +38,13 @@ internal static class OciSpec
     /// <summary>No pid namespace of its own: init sees, and shares, the host's processes.</summary>
     internal static void WithHostPids(JsonObject spec) => spec["linux"]!["namespaces"] = Namespaces("ipc", "uts", "mount");
 
+    /// <summary>The pid namespace of another process.</summary>
+    internal static Action<JsonObject> WithPidsOf(uint pid) => spec =>
+    {
+        WithHostPids(spec);
+        spec["linux"]!["namespaces"]!.AsArray().Add(new JsonObject { ["type"] = "pid", ["path"] = $"/proc/{pid}/ns/pid" });
+    };
+
     internal static Action<JsonObject> WithMemoryLimit(long bytes) =>
         spec => spec["linux"]!["resources"]!["memory"] = new JsonObject { ["limit"] = bytes, ["swap"] = bytes };
 

@@ -11,9 +11,7 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
         var container = await StartAsync("sh", "-c", "exit 5");
         await container.Init.WaitAsync();
         await container.DeleteTaskAsync();
-        await Events.UntilAsync(container.Id, "delete");
-
-        var events = Events.Of(container.Id);
+        var events = await EventsToDeleteAsync(container);
         Assert.Equal(["create", "start", "exit", "delete"], events.Select(e => e.ToString()));
         var create = (TaskCreate)events[0].Message;
         Assert.Equal((container.Pid, container.Bundle), (create.Pid, create.Bundle));
@@ -36,9 +34,7 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
         await exec.WaitAsync();
         await exec.DeleteAsync();
         await container.EndAsync();
-        await Events.UntilAsync(container.Id, "delete");
-
-        var events = Events.Of(container.Id);
+        var events = await EventsToDeleteAsync(container);
         Assert.Equal(["create", "start", "exec-added(e)", "exec-started(e)", "exit(e)", "exit", "delete"], events.Select(e => e.ToString()));
         Assert.Equal(exec.Pid, ((TaskExecStarted)events[3].Message).Pid);
         var exit = (TaskExit)events[4].Message;
@@ -54,9 +50,7 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
             await container.ExecAsync(exec, "sleep", "3600");
         }
         await container.EndAsync();
-        await Events.UntilAsync(container.Id, "delete");
-
-        var events = Events.Of(container.Id).Select(e => e.ToString()).ToList();
+        var events = (await EventsToDeleteAsync(container)).Select(e => e.ToString()).ToList();
         Assert.Equal(["exit", "delete"], events[^2..]);
         Assert.Equal(["exit(e1)", "exit(e2)", "exit(e3)"], events[^5..^2].Order(StringComparer.Ordinal));
         Assert.Equal(13, events.Count);
@@ -78,8 +72,7 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
             }));
             foreach (var container in containers)
             {
-                await Events.UntilAsync(container.Id, "delete");
-                Assert.Equal(["create", "start", "exit", "delete"], Events.Of(container.Id).Select(e => e.ToString()));
+                Assert.Equal(["create", "start", "exit", "delete"], (await EventsToDeleteAsync(container)).Select(e => e.ToString()));
             }
         }
     }
@@ -90,12 +83,12 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
         var container = await StartIdleAsync();
         await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => container.RunAsync("true")));
         await container.EndAsync();
-        await Events.UntilAsync(container.Id, "delete");
-        foreach (var exec in Events.Of(container.Id).Where(e => e.Process.Length > 0 || e.Name.StartsWith("exec", StringComparison.Ordinal)).GroupBy(e => e.Process))
+        var events = await EventsToDeleteAsync(container);
+        foreach (var exec in events.Where(e => e.Process.Length > 0 || e.Name.StartsWith("exec", StringComparison.Ordinal)).GroupBy(e => e.Process))
         {
             Assert.Equal(["exec-added", "exec-started", "exit"], exec.Select(e => e.Name));
         }
-        Assert.Equal(34, Events.Of(container.Id).Count);
+        Assert.Equal(34, events.Count);
     }
 
     [Fact]
@@ -105,7 +98,6 @@ public sealed class EventTests(TestRun run) : NodeTest(run)
         await container.Client.Tasks.PauseAsync(new() { ContainerId = container.Id }, ContainerdClient.Options);
         await container.Client.Tasks.ResumeAsync(new() { ContainerId = container.Id }, ContainerdClient.Options);
         await container.EndAsync();
-        await Events.UntilAsync(container.Id, "delete");
-        Assert.Equal(["create", "start", "paused", "resumed", "exit", "delete"], Events.Of(container.Id).Select(e => e.ToString()));
+        Assert.Equal(["create", "start", "paused", "resumed", "exit", "delete"], (await EventsToDeleteAsync(container)).Select(e => e.ToString()));
     }
 }

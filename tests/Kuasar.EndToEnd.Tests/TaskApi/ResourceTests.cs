@@ -17,8 +17,7 @@ public sealed class ResourceTests(TestRun run) : NodeTest(run)
         Assert.Equal(137u, (await container.Init.WaitAsync()).ExitStatus);
         await Events.UntilAsync(container.Id, "oom");
         await container.DeleteTaskAsync();
-        await Events.UntilAsync(container.Id, "delete");
-        Assert.Equal(["create", "start", "delete"], Events.Of(container.Id).Select(e => e.Name).Where(n => n is not ("oom" or "exit")));
+        Assert.Equal(["create", "start", "delete"], (await EventsToDeleteAsync(container)).Select(e => e.Name).Where(n => n is not ("oom" or "exit")));
     }
 
     [Fact]
