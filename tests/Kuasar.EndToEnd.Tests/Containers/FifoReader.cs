@@ -7,11 +7,14 @@ internal sealed class FifoReader : IAsyncDisposable
 {
     private readonly MemoryStream _content = new();
     private readonly Task _reading;
+    private readonly TimeSpan _pause;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _stop;
 
-    internal FifoReader(string path)
+    /// <summary>Reads from now on; a slow reader pauses after each read.</summary>
+    internal FifoReader(string path, TimeSpan pause = default)
     {
+        _pause = pause;
         var file = Libc.Open(path, Libc.O_RDONLY | Libc.O_NONBLOCK);
         _reading = Task.Factory.StartNew(() => Read(file), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
@@ -113,6 +116,7 @@ internal sealed class FifoReader : IAsyncDisposable
                 {
                     return;
                 }
+                Thread.Sleep(_pause);
                 lock (_content)
                 {
                     _content.Write(buffer, 0, count);

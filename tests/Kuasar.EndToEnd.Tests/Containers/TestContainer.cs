@@ -42,8 +42,7 @@ internal sealed class TestContainer : IAsyncDisposable
 
     internal Node Node { get; }
 
-    /// <summary>Where calls go: another after containerd was started again.</summary>
-    internal ContainerdClient Client { get; set; }
+    internal ContainerdClient Client { get; }
 
     internal string Id { get; }
 
@@ -92,7 +91,10 @@ internal sealed class TestContainer : IAsyncDisposable
     /// <summary>Tasks.Create.</summary>
     internal async Task CreateAsync()
     {
-        Init.MakeFifos();
+        if (Init.Stdout.Length == 0 || !Init.ReadLater)
+        {
+            Init.MakeFifos();
+        }
         var mounts = await Client.Snapshots.MountsAsync(new MountsRequest { Snapshotter = _snapshotter, Key = Id }, ContainerdClient.Options);
         var request = new CreateTaskRequest
         {

@@ -27,12 +27,15 @@ internal sealed class TestProcess(TestContainer container, string execId, bool t
     internal string Stderr { get; private set; } = "";
 
     /// <summary>What it writes to stdout, read from the beginning unless <see cref="ReadLater"/>.</summary>
-    internal FifoReader Output { get; set; } = null!;
+    internal FifoReader Output { get; private set; } = null!;
 
     internal FifoReader Errors { get; private set; } = null!;
 
     /// <summary>Set before the task is created: nobody reads until the test does.</summary>
     internal bool ReadLater { get; set; }
+
+    /// <summary>Set before the task is created: how long its reader pauses after each read.</summary>
+    internal TimeSpan ReadPause { get; set; }
 
     internal void MakeFifos()
     {
@@ -43,7 +46,7 @@ internal sealed class TestProcess(TestContainer container, string execId, bool t
         Stdin = hasStdin ? Make("stdin") : "";
         if (!ReadLater)
         {
-            Output = Reader();
+            Output = Reader(Stdout, ReadPause);
         }
         if (Stderr.Length > 0)
         {
@@ -62,9 +65,9 @@ internal sealed class TestProcess(TestContainer container, string execId, bool t
     /// <summary>Another reader of stdout.</summary>
     internal FifoReader Reader() => Reader(Stdout);
 
-    private FifoReader Reader(string path)
+    private FifoReader Reader(string path, TimeSpan pause = default)
     {
-        var reader = new FifoReader(path);
+        var reader = new FifoReader(path, pause);
         _readers.Add(reader);
         return reader;
     }

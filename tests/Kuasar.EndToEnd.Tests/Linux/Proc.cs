@@ -25,6 +25,12 @@ internal static class Proc
 
     internal static string Name(int pid) => Text($"/proc/{pid}/comm").TrimEnd('\n');
 
+    /// <summary>0 when it is gone. A zombie has one still.</summary>
+    internal static int Parent(int pid) =>
+        Text($"/proc/{pid}/stat") is { Length: > 0 } stat
+            ? int.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1], CultureInfo.InvariantCulture)
+            : 0;
+
     internal static IEnumerable<int> Pids() =>
         Directory.EnumerateDirectories("/proc")
             .Select(folder => int.TryParse(Path.GetFileName(folder), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) ? pid : 0)

@@ -29,60 +29,50 @@ public sealed class OutputTests(TestRun run) : NodeTest(run)
     [Fact]
     public async Task A_slow_reader_loses_nothing()
     {
-        var container = await CreateUnreadAsync("seq", "1", $"{Lines}");
-        await container.Init.StartAsync();
-        using var slow = new StreamReader(new FileStream(Libc.Open(container.Init.Stdout, Libc.O_RDONLY), FileAccess.Read, bufferSize: 1));
-        var text = new System.Text.StringBuilder();
-        var buffer = new char[64 << 10];
-        for (int count; (count = await slow.ReadAsync(buffer).AsTask().BoundAsync()) > 0;)
-        {
-            text.Append(buffer, 0, count);
-            await Task.Delay(2);
-        }
-        Same(Expected, text.ToString());
+        var container = await StartSlowlyReadAsync(TimeSpan.FromMilliseconds(2));
+        Same(Expected, await container.Init.Output.ToEndAsync(TimeSpan.FromMinutes(1)));
         Assert.Equal(0u, (await container.Init.WaitAsync()).ExitStatus);
     }
 
     [Fact]
     public async Task A_reader_that_goes_away_and_comes_back_loses_nothing()
     {
-        var container = await CreateUnreadAsync("seq", "1", $"{Lines}");
-        var text = new System.Text.StringBuilder();
-        var first = container.Init.Reader();
-        await container.Init.StartAsync();
+        var container = await StartSlowlyReadAsync(TimeSpan.FromMilliseconds(20));
+        var first = container.Init.Output;
         await first.UntilAsync(output => output.Length > 100_000, "100 kB");
         await first.DisposeAsync();
-        text.Append(first.Text);
         // It waits for a reader now, having filled the pipe.
         Assert.Equal(ProcessStatus.Running, (await container.Init.StateAsync()).Status);
-        var second = container.Init.Reader();
-        text.Append(await second.ToEndAsync());
-        Same(Expected, text.ToString());
+        Same(Expected, first.Text + await container.Init.Reader().ToEndAsync());
         Assert.Equal(0u, (await container.Init.WaitAsync()).ExitStatus);
     }
 
     [Fact]
     public async Task Last_words_are_kept_for_a_reader_that_has_not_read_yet()
     {
-        var container = await CreateUnreadAsync("sh", "-c", "echo last words; exit 3");
+        var container = await NewAsync(new ContainerPlan(), "sh", "-c", "echo last words; exit 3");
+        container.Init.ReadLater = true;
+        container.Init.MakeFifos();
         using var opened = Libc.Open(container.Init.Stdout, Libc.O_RDONLY | Libc.O_NONBLOCK);
+        await container.CreateAsync();
         await container.Init.StartAsync();
         Assert.Equal(3u, (await container.Init.WaitAsync()).ExitStatus);
-        Assert.Equal("last words\n", await container.Init.Reader().ToEndAsync());
+        // No end is seen by who comes after the last writer.
+        await container.Init.Reader().UntilAsync("last words\n");
         await container.DeleteTaskAsync();
     }
 
     [Fact]
     public async Task Last_words_are_kept_for_a_reader_that_has_not_come_yet()
     {
-        Assert.SkipUnless(Settings.IsOurs, "the stock runtime closes the fifo at exit, and what was in it is lost");
-        var container = await CreateUnreadAsync("sh", "-c", "echo last words; exit 3");
+        Assert.SkipUnless(Settings.IsOurs, "the stock runtime's Create waits for a reader");
+        var container = await NewAsync(new ContainerPlan(), "sh", "-c", "echo last words; exit 3");
+        container.Init.ReadLater = true;
+        await container.CreateAsync();
         await container.Init.StartAsync();
         Assert.Equal(3u, (await container.Init.WaitAsync()).ExitStatus);
-        var late = container.Init.Reader();
-        await late.UntilAsync("last words\n");
+        await container.Init.Reader().UntilAsync("last words\n");
         await container.DeleteTaskAsync();
-        Assert.Equal("last words\n", await late.ToEndAsync());
     }
 
     [Fact]
@@ -109,11 +99,12 @@ public sealed class OutputTests(TestRun run) : NodeTest(run)
         Assert.Equal("out\nerr\n", await File.ReadAllTextAsync(file));
     }
 
-    private async Task<TestContainer> CreateUnreadAsync(params string[] arguments)
+    private async Task<TestContainer> StartSlowlyReadAsync(TimeSpan pause)
     {
-        var container = await NewAsync(new ContainerPlan(), arguments);
-        container.Init.ReadLater = true;
+        var container = await NewAsync(new ContainerPlan(), "seq", "1", $"{Lines}");
+        container.Init.ReadPause = pause;
         await container.CreateAsync();
+        await container.Init.StartAsync();
         return container;
     }
 

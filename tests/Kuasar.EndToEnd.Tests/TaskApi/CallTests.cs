@@ -78,6 +78,7 @@ public sealed class CallTests(TestRun run) : NodeTest(run)
     [Fact]
     public async Task A_signal_for_all_reaches_every_process()
     {
+        Assert.SkipUnless(Settings.IsOurs, "since 1.2 runc signals init alone, whatever it is asked");
         var container = await StartAsync("sh", "-c",
             "trap : TERM; sleep 3600 & a=$!; sleep 3600 & b=$!; while kill -0 $a || kill -0 $b; do wait $a; wait $b; done 2>/dev/null; echo woken; sleep 3600");
         await Within.UntilAsync(async () => (await PidsAsync(container)).Count(pid => Proc.Name(pid) == "sleep") == 2, what: "the children");
