@@ -1,0 +1,85 @@
+namespace Kuasar.EndToEnd.Tests.Domain;
+
+public sealed class DeathNode(TestRun run) : OwnNode(run, "death")
+{
+    protected override bool Wanted => Settings.IsOurs;
+}
+
+/// <summary>The sandboxer is killed. containerd takes its tasks for dead, so they have to be.</summary>
+public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(run, () => own.Node), IClassFixture<DeathNode>
+{
+    protected override string OursOnly => "it is about its sandboxer";
+
+    [Fact]
+    public async Task Its_tasks_end_are_told_and_can_be_made_again_by_the_next_one()
+    {
+        var containers = new[]
+        {
+            await StartAsync("sh", "-c", "sleep 3600 & sleep 3600"),
+            // The kernel does not end these with their init.
+            await StartAsync(new ContainerPlan { Change = OciSpec.WithHostPids }, "sh", "-c", "sleep 3600 & sleep 3600 & sleep 3600"),
+        };
+        var execs = await Task.WhenAll(containers.Select(c => c.ExecAsync("e", "sleep", "3600")));
+        var pids = new List<int>();
+        foreach (var container in containers)
+        {
+            await Within.UntilAsync(async () => (await PidsAsync(container)).Count(pid => Proc.Name(pid) == "sleep") >= 3, what: "its processes");
+            pids.AddRange(await PidsAsync(container));
+        }
+        Assert.All(execs, exec => Assert.Contains((int)exec.Pid, pids));
+        var waits = containers.Select(c => c.Init.WaitAsync()).ToList();
+
+        await Node.Sandboxer!.KillAsync();
+        foreach (var container in containers)
+        {
+            await Events.UntilAsync(container.Id, "exit");
+            await Events.UntilAsync(container.Id, "delete");
+        }
+        await Within.UntilAsync(() => !pids.Exists(Proc.Runs), what: "the tasks' processes have ended");
+        await Task.WhenAll(waits.Select(w => w.ContinueWith(t => t.Exception, TaskScheduler.Default))).BoundAsync();
+        Assert.All(containers, c => Assert.Empty(Proc.MountsBelow(c.Bundle)));
+        Assert.All(containers, c => Assert.False(Directory.Exists(c.Bundle)));
+
+        await Node.StartSandboxerAsync();
+        foreach (var container in containers)
+        {
+            await container.CreateAsync();
+            await container.Init.StartAsync();
+            Assert.Equal(("fine\n", 0u), await container.RunAsync("echo", "fine"));
+            await container.EndAsync();
+        }
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(Node.RunDirectory, "tasks"), "*", SearchOption.AllDirectories));
+    }
+
+    [Fact]
+    public async Task One_that_is_back_first_clears_away_what_containerd_deletes_afterwards()
+    {
+        var container = await StartIdleAsync();
+        var pid = (int)container.Pid;
+        // Nobody runs `delete` while containerd is away.
+        await Node.Bed.StopAsync("KILL");
+        await Node.Sandboxer!.KillAsync();
+        await Node.StartSandboxerAsync();
+        await Node.Bed.StartAsync();
+        await Node.ReopenEventsAsync();
+        await Within.UntilAsync(() => !Proc.Runs(pid), what: "the task's process has ended");
+        await FailsAsync(StatusCode.NotFound, () => container.Init.StateAsync());
+        await container.CreateAsync();
+        await container.Init.StartAsync();
+        await container.EndAsync();
+    }
+
+    [Fact]
+    public async Task A_second_one_on_the_same_folder_refuses_to_start()
+    {
+        var container = await StartIdleAsync();
+        var (code, output) = await Commands.TryAsync(
+            Path.Combine(Node.Bed.Folder, "bin/kuasar-runc-sandboxer"), ["--run-dir", Node.RunDirectory], null, TimeSpan.FromSeconds(20));
+        Assert.NotEqual(0, code);
+        Assert.Contains(Node.RunDirectory, output, StringComparison.Ordinal);
+        Assert.Equal(("fine\n", 0u), await container.RunAsync("echo", "fine"));
+    }
+
+    private static async Task<List<int>> PidsAsync(TestContainer container) =>
+        [.. (await container.Client.Tasks.ListPidsAsync(new() { ContainerId = container.Id }, ContainerdClient.Options)).Processes.Select(p => (int)p.Pid)];
+}

@@ -1,0 +1,110 @@
+using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Testing.Cri;
+
+namespace Kuasar.EndToEnd.Tests.Pods;
+
+/// <summary>A pod with one busybox container, by CRI.</summary>
+internal sealed class Pod : IAsyncDisposable
+{
+    private readonly RuntimeService.RuntimeServiceClient _cri;
+    private readonly PodSandboxConfig _config;
+
+    private Pod(Node node, string name)
+    {
+        _cri = node.Client.Cri;
+        LogFolder = Directory.CreateDirectory(Path.Combine(node.Bed.Run, "logs", name)).FullName;
+        _config = new PodSandboxConfig
+        {
+            Metadata = new PodSandboxMetadata { Name = name, Uid = name, Namespace = "e2e" },
+            LogDirectory = LogFolder,
+            Linux = new LinuxPodSandboxConfig { CgroupParent = $"/kuasar-e2e-pods/{name}" },
+        };
+    }
+
+    internal string Id { get; private set; } = "";
+
+    internal string ContainerId { get; private set; } = "";
+
+    internal string LogFolder { get; }
+
+    internal static async Task<Pod> RunAsync(Node node, string name)
+    {
+        var pod = new Pod(node, name);
+        var response = await pod._cri.RunPodSandboxAsync(new RunPodSandboxRequest { Config = pod._config, RuntimeHandler = Settings.Handler }, Options);
+        pod.Id = response.PodSandboxId;
+        return pod;
+    }
+
+    internal async Task StartContainerAsync(LinuxContainerResources? resources, params string[] command)
+    {
+        var config = new ContainerConfig
+        {
+            Metadata = new ContainerMetadata { Name = "c" },
+            Image = new ImageSpec { Image = BusyboxImage.Name },
+            Command = { command },
+            LogPath = "c.log",
+            Linux = new LinuxContainerConfig { Resources = resources ?? new LinuxContainerResources() },
+        };
+        ContainerId = (await _cri.CreateContainerAsync(
+            new CreateContainerRequest { PodSandboxId = Id, Config = config, SandboxConfig = _config }, Options)).ContainerId;
+        await _cri.StartContainerAsync(new StartContainerRequest { ContainerId = ContainerId }, Options);
+    }
+
+    internal async Task<(string Output, int ExitCode)> ExecAsync(params string[] command)
+    {
+        var response = await _cri.ExecSyncAsync(new ExecSyncRequest { ContainerId = ContainerId, Cmd = { command }, Timeout = 30 }, Options);
+        return (response.Stdout.ToStringUtf8(), response.ExitCode);
+    }
+
+    internal async Task<ContainerStatus> ContainerStatusAsync() =>
+        (await _cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = ContainerId }, Options)).Status;
+
+    internal async Task<ContainerStatus> UntilExitedAsync()
+    {
+        ContainerStatus? status = null;
+        await Within.UntilAsync(async () => (status = await ContainerStatusAsync()).State == ContainerState.ContainerExited, what: "the container's end");
+        return status!;
+    }
+
+    internal async Task<PodSandboxState> StateAsync() =>
+        (await _cri.PodSandboxStatusAsync(new PodSandboxStatusRequest { PodSandboxId = Id }, Options)).Status.State;
+
+    internal async Task<ContainerStats> StatsAsync() =>
+        (await _cri.ContainerStatsAsync(new ContainerStatsRequest { ContainerId = ContainerId }, Options)).Stats;
+
+    internal async Task UpdateAsync(LinuxContainerResources resources) =>
+        await _cri.UpdateContainerResourcesAsync(new UpdateContainerResourcesRequest { ContainerId = ContainerId, Linux = resources }, Options);
+
+    internal async Task StopContainerAsync(long seconds) =>
+        await _cri.StopContainerAsync(new StopContainerRequest { ContainerId = ContainerId, Timeout = seconds }, Options);
+
+    internal async Task RemoveContainerAsync() =>
+        await _cri.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = ContainerId }, Options);
+
+    internal async Task StopAsync() => await _cri.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = Id }, Options);
+
+    internal async Task RemoveAsync() => await _cri.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = Id }, Options);
+
+    /// <summary>The container's log without its time stamps.</summary>
+    internal async Task<string> LogAsync()
+    {
+        var lines = await File.ReadAllLinesAsync(Path.Combine(LogFolder, "c.log"));
+        return string.Join('\n', lines.Select(line => string.Join(' ', line.Split(' ', 4)[1..])));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await StopAsync();
+            await RemoveAsync();
+        }
+        catch (Grpc.Core.RpcException)
+        {
+            // What is left is told with the node's end.
+        }
+    }
+
+    // Twenty pods at once take their time on two cores.
+    private static Grpc.Core.CallOptions Options => ContainerdClient.Bound(TimeSpan.FromMinutes(2));
+}
