@@ -54,7 +54,7 @@ sandboxer_ready_or_dead() { sandboxer_listens || gone "$sandboxer_pid"; }
 start_sandboxer() {
   show kuasar-runc-sandboxer --run-dir "$run_dir" --runtime "$KUASAR_RUNC"
   mkdir -p "$run_dir"
-  setsid "$bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" --log-level info \
+  setsid "$bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" \
     >"$sandboxer_log" 2>&1 </dev/null &
   sandboxer_pid=$!
   wait_for 20 sandboxer_ready_or_dead && sandboxer_listens || die "the sandboxer does not listen in $run_dir"
@@ -132,10 +132,15 @@ terminal() {
   ok "terminal of 33 lines and 99 columns"
 }
 
-pods() {
+# demo_cri COMMAND ARGUMENT...
+demo_cri() {
+  show kuasar-demo-cri "$@"
+  timeout 120 "$bin/kuasar-demo-cri" "$@" --address "$CONTAINERD_ADDRESS" --log-dir "$KUASAR_TESTBED/pod-logs"
+}
+
+pod() {
   step "CRI: a pod with a network of its own and two containers in it, as the kubelet makes it"
-  show kuasar-demo-cri --address "$CONTAINERD_ADDRESS" --runtime kuasar-runc
-  timeout 120 "$bin/kuasar-demo-cri" --address "$CONTAINERD_ADDRESS" --runtime kuasar-runc
+  demo_cri up --runtime kuasar-runc
 }
 
 # process_tree PID [INDENT]
@@ -167,6 +172,7 @@ removal() {
   step "Removal: the containers end and go"
   for name in demo-a demo-b; do demo_ctr tasks rm -f $name || true; done # reports the exit code 137 of KILL
   for name in demo-a demo-b; do demo_ctr containers rm $name; done
+  demo_cri down
   expect "tasks" 1 "$(timeout 20 ctr tasks ls | wc -l)" # the headline
   expect "children of the sandboxer" 0 "$(cat /proc/"$sandboxer_pid"/task/*/children | wc -w)"
   expect "mounts below containerd's state" 0 "$(grep -c " $KUASAR_TESTBED_RUN/state/" /proc/self/mounts || true)"
@@ -190,7 +196,7 @@ run_to_the_end
 run_in_background
 exec_in_container
 terminal
-pods
+pod
 one_process
 removal
 nothing_left
