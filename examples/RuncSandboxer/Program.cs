@@ -14,11 +14,16 @@ var runtime = new Option<string>("--runtime")
     DefaultValueFactory = _ => "runc",
 };
 var systemdCgroup = new Option<bool>("--systemd-cgroup") { Description = "Let systemd manage cgroups" };
-var logLevel = new Option<LogLevel>("--log-level")
+var logLevels = new Dictionary<string, LogLevel>
+{
+    ["trace"] = LogLevel.Trace, ["debug"] = LogLevel.Debug, ["info"] = LogLevel.Information, ["warn"] = LogLevel.Warning, ["error"] = LogLevel.Error,
+};
+var logLevel = new Option<string>("--log-level")
 {
     Description = "The least level that is logged to standard error",
-    DefaultValueFactory = _ => LogLevel.Information,
+    DefaultValueFactory = _ => "info",
 };
+logLevel.AcceptOnlyFromAmong([.. logLevels.Keys]);
 
 var command = new RootCommand("Runs all runc containers and pods of a node's containerd in one resident process.")
 {
@@ -30,7 +35,7 @@ command.SetAction(async (arguments, cancellationToken) =>
     {
         Name = "runc",
         RunDirectory = Path.GetFullPath(arguments.GetRequiredValue(runDirectory)),
-        LogLevel = arguments.GetValue(logLevel),
+        LogLevel = logLevels[arguments.GetRequiredValue(logLevel)],
     };
     try
     {

@@ -53,6 +53,8 @@ public sealed class SandboxException : Exception
             SandboxError.DeadlineExceeded => StatusCode.DeadlineExceeded,
             _ => StatusCode.Unknown,
         }, e.Message),
+        // What the system refused (a mount, a file) is an answer, not a fault of ours.
+        IOException or UnauthorizedAccessException => new Status(StatusCode.Unknown, exception.Message),
         _ => null,
     };
 }

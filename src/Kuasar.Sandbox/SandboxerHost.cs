@@ -26,7 +26,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly HandleStore _handles = new();
     private readonly UnixTransports _transports;
     private readonly Leftovers _leftovers;
-    private readonly Instances _instances;
+    private readonly Endpoints _endpoints;
     private readonly TtrpcServer _control;
     private readonly IdleTrimmer? _trimmer;
     private SafeFileHandle? _lock;
@@ -55,11 +55,11 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         var registry = new TaskRegistry();
         var stdio = new StdioEnvironment(_loop, _handles, processes, time, Path.Combine(_paths.Run, "c"));
         _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
-        _instances = new Instances(_paths, sandboxer, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
+        _endpoints = new Endpoints(_paths, sandboxer, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
         _control = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggers, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
         Protocol.Contracts.Control.Control.BindService(
             _control.Services,
-            new ControlService(_paths, sandboxer, _instances, new ContainerdVersions(processes, time), registry, _leftovers, time));
+            new ControlService(_paths, sandboxer, _endpoints, new ContainerdVersions(processes, time), registry, _leftovers, time));
         _trimmer = options.TrimMemoryWhenIdle ? new IdleTrimmer(time) : null;
     }
 
@@ -110,7 +110,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
             await source.DisposeAsync().ConfigureAwait(false);
         }
         await _control.DisposeAsync().ConfigureAwait(false);
-        await _instances.DisposeAsync().ConfigureAwait(false);
+        await _endpoints.DisposeAsync().ConfigureAwait(false);
         await _background.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _trimmer?.Dispose();
         _reaper.Dispose();

@@ -39,7 +39,7 @@ public sealed class SandboxerOptions
             throw new ArgumentException($"the run directory is not absolute: \"{RunDirectory}\"");
         }
         var paths = new DomainPaths(RunDirectory);
-        var longest = paths.InstanceSocket("any");
+        var longest = paths.TaskSocket("any", "any");
         return longest.Length <= DomainPaths.MaxSocketPath
             ? paths
             : throw new ArgumentException($"the run directory is too long for sockets below it (at most {DomainPaths.MaxSocketPath} characters): {longest}");

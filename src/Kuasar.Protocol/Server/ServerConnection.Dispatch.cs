@@ -25,6 +25,8 @@ internal sealed partial class ServerConnection
         }
     }
 
+    private int _flooded;
+
     /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
     internal void Refuse(uint streamId, StatusCode code, string message)
     {
@@ -38,7 +40,8 @@ internal sealed partial class ServerConnection
         {
             result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status), forced: true);
         }
-        if (result == WriteResult.Full)
+        // Frames that were received before the abort are still read, and refused; one line is enough.
+        if (result == WriteResult.Full && Interlocked.Exchange(ref _flooded, 1) == 0)
         {
             ServerLog.PeerFloods(Log, PeerName);
             _connection.Abort();

@@ -13,7 +13,7 @@ namespace Kuasar.Sandbox.Control;
 internal sealed class ControlService(
     DomainPaths paths,
     Sandboxer sandboxer,
-    Instances instances,
+    Endpoints endpoints,
     ContainerdVersions versions,
     TaskRegistry registry,
     Leftovers leftovers,
@@ -25,7 +25,7 @@ internal sealed class ControlService(
         return new ResolveResponse
         {
             Version = await versions.GetTaskVersionAsync(request.Containerd).ConfigureAwait(false),
-            Address = instances.Listen(request.Containerd),
+            Address = endpoints.Listen(request.Containerd, request.Namespace),
             Protocol = "ttrpc",
         };
     }

@@ -44,7 +44,9 @@ internal sealed partial class EventPublisher : IAsyncDisposable
     }
 
     /// <summary>Queues an event; never waits.</summary>
-    internal void Publish(string containerdNamespace, string topic, IMessage message) =>
+    internal void Publish(string containerdNamespace, string topic, IMessage message)
+    {
+        Queued(_logger, topic, containerdNamespace, message);
         _queue.Writer.TryWrite(new Envelope
         {
             Timestamp = Timestamp.FromDateTimeOffset(_time.GetUtcNow()),
@@ -52,6 +54,7 @@ internal sealed partial class EventPublisher : IAsyncDisposable
             Topic = topic,
             Event = TypeUrl.Pack(message),
         });
+    }
 
     private async Task SendAsync()
     {
@@ -113,6 +116,9 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         await CloseClientAsync().ConfigureAwait(false);
         _stop.Dispose();
     }
+
+    [LoggerMessage(EventId = 402, Level = LogLevel.Debug, Message = "Event {Topic} of namespace {Namespace}: {Event}")]
+    private static partial void Queued(ILogger logger, string topic, string @namespace, IMessage @event);
 
     [LoggerMessage(EventId = 400, Level = LogLevel.Warning, Message = "Event {Topic} of namespace {Namespace} was dropped: {Reason}")]
     private static partial void Dropped(ILogger logger, string topic, string @namespace, string reason);

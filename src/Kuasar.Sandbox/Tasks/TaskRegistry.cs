@@ -5,7 +5,7 @@ namespace Kuasar.Sandbox.Tasks;
 /// <summary>All tasks of a sandboxer. An id is taken from the first moment of its creation to the last of its removal.</summary>
 internal sealed class TaskRegistry
 {
-    private readonly ConcurrentDictionary<TaskKey, TaskCompletionSource<ContainerTask?>> _slots = new();
+    private readonly ConcurrentDictionary<TaskKey, Slot> _slots = new();
 
     /// <summary>How many ids are taken.</summary>
     internal int Count => _slots.Count;
@@ -17,7 +17,15 @@ internal sealed class TaskRegistry
     /// <exception cref="SandboxException">AlreadyExists.</exception>
     internal async Task<ContainerTask> AddAsync(TaskKey key, Func<Task<ContainerTask>> create)
     {
-        var slot = Take(key) ?? throw new SandboxException(SandboxError.AlreadyExists, $"task {key} exists already");
+        Slot slot;
+        while (!TryTake(key, clearing: false, out slot))
+        {
+            if (!slot.Clearing)
+            {
+                throw new SandboxException(SandboxError.AlreadyExists, $"task {key} exists already");
+            }
+            await slot.Task.ConfigureAwait(false);
+        }
         try
         {
             var task = await create().ConfigureAwait(false);
@@ -31,10 +39,10 @@ internal sealed class TaskRegistry
         }
     }
 
-    /// <summary>Does something with an id that no task has; false, and nothing done, when one has it.</summary>
+    /// <summary>Clears an id that no task has; false, and nothing done, when one has it.</summary>
     internal async Task<bool> WhileFreeAsync(TaskKey key, Func<Task> action)
     {
-        if (Take(key) is not { } slot)
+        if (!TryTake(key, clearing: true, out var slot))
         {
             return false;
         }
@@ -57,17 +65,31 @@ internal sealed class TaskRegistry
     internal async Task<ContainerTask?> FindSettledAsync(TaskKey key) =>
         _slots.TryGetValue(key, out var slot) ? await slot.Task.ConfigureAwait(false) : null;
 
-    internal void Remove(ContainerTask task) => _slots.TryRemove(task.Key, out _);
-
-    private TaskCompletionSource<ContainerTask?>? Take(TaskKey key)
+    internal void Remove(ContainerTask task)
     {
-        var slot = new TaskCompletionSource<ContainerTask?>(TaskCreationOptions.RunContinuationsAsynchronously);
-        return _slots.TryAdd(key, slot) ? slot : null;
+        if (_slots.TryGetValue(task.Key, out var slot) && slot.Task.IsCompletedSuccessfully && slot.Task.Result == task)
+        {
+            _slots.TryRemove(new(task.Key, slot));
+        }
     }
 
-    private void Free(TaskKey key, TaskCompletionSource<ContainerTask?> slot)
+    /// <summary>True with a slot of the caller's; false with the one that is in its place.</summary>
+    private bool TryTake(TaskKey key, bool clearing, out Slot slot)
+    {
+        var mine = new Slot(clearing);
+        slot = _slots.GetOrAdd(key, mine);
+        return slot == mine;
+    }
+
+    private void Free(TaskKey key, Slot slot)
     {
         _slots.TryRemove(new(key, slot));
         slot.SetResult(null);
+    }
+
+    /// <param name="clearing">Taken only until what an earlier life left under the id is gone: whoever wants the id waits.</param>
+    private sealed class Slot(bool clearing) : TaskCompletionSource<ContainerTask?>(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        internal bool Clearing => clearing;
     }
 }

@@ -2,6 +2,7 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.TaskV3;
+using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Stdio;
 using SystemTask = System.Threading.Tasks.Task;
 using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
@@ -9,10 +10,10 @@ using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
 namespace Kuasar.Sandbox.Tasks;
 
 /// <summary>
-/// containerd's Task service for one containerd: checks what comes in once, turns it into calls of <see cref="ContainerTask"/>, and knows
+/// containerd's Task service for one containerd and namespace: checks what comes in once, turns it into calls of <see cref="ContainerTask"/>, and knows
 /// no more. v2 and v3 of the service have the same messages and both end here.
 /// </summary>
-internal sealed class TaskService(TaskContext context, TaskRegistry registry, Func<TaskKey, SystemTask> clearLeftovers, string version)
+internal sealed class TaskService(TaskContext context, string endpointNamespace, TaskRegistry registry, Leftovers leftovers, string version)
     : TaskContract.TaskBase
 {
     private const string NamespaceHeader = "containerd-namespace-ttrpc";
@@ -27,7 +28,7 @@ internal sealed class TaskService(TaskContext context, TaskRegistry registry, Fu
         }
         var task = await registry.AddAsync(key, async () =>
         {
-            await clearLeftovers(key).ConfigureAwait(false);
+            await leftovers.RemoveAsync(context.Paths.TaskFolder(context.ContainerdAddress, key.Namespace, key.Id)).ConfigureAwait(false);
             return await TaskCreator.CreateAsync(context, key, request).ConfigureAwait(false);
         }).ConfigureAwait(false);
         return new CreateTaskResponse { Pid = (uint)task.Init.ProcessId };
@@ -141,10 +142,11 @@ internal sealed class TaskService(TaskContext context, TaskRegistry registry, Fu
 
     private TaskKey Key(string id, ServerCallContext call)
     {
-        var containerdNamespace = call.RequestHeaders.GetValue(NamespaceHeader);
-        return !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace ?? "")
+        // containerd 1.7 sends no metadata: there the socket says it.
+        var containerdNamespace = call.RequestHeaders.GetValue(NamespaceHeader) ?? endpointNamespace;
+        return !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace)
             : !ContainerdId.IsValid(id) ? throw Invalid("id", id)
-            : new TaskKey(context.Instance, containerdNamespace!, id);
+            : new TaskKey(context.Instance, containerdNamespace, id);
     }
 
     private ContainerTask Find(string id, ServerCallContext call)

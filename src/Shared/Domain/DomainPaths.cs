@@ -8,7 +8,7 @@ namespace Kuasar.Domain;
 /// Where a domain keeps its things. All below one folder, known to the shim and to the sandboxer:
 /// <code>
 /// RUN/control.sock                    what shims talk to
-/// RUN/s/INSTANCE.sock                 what one containerd talks to
+/// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces
 /// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
 /// RUN/quarantine/                     what could not be read, for a person to look at
 /// </code>
@@ -27,7 +27,8 @@ internal sealed class DomainPaths(string runFolder)
 
     internal string Quarantine => Path.Combine(Run, "quarantine");
 
-    internal string InstanceSocket(string containerdAddress) => Path.Combine(Run, "s", InstanceKey(containerdAddress) + ".sock");
+    internal string TaskSocket(string containerdAddress, string containerdNamespace) =>
+        Path.Combine(Run, "s", Hash($"{containerdAddress}\n{containerdNamespace}") + ".sock");
 
     internal string TaskFolder(string containerdAddress, string containerdNamespace, string id)
     {
@@ -40,10 +41,12 @@ internal sealed class DomainPaths(string runFolder)
 
     /// <summary>16 hex digits, short enough for a socket path: 64-bit FNV-1a of the address.</summary>
     /// <remarks>Not one of .NET's hashes: those are OpenSSL's, which a shim would have to load and a small host may not have.</remarks>
-    internal static string InstanceKey(string containerdAddress)
+    internal static string InstanceKey(string containerdAddress) => Hash(containerdAddress);
+
+    private static string Hash(string text)
     {
         var hash = 14695981039346656037UL;
-        foreach (var b in Encoding.UTF8.GetBytes(containerdAddress))
+        foreach (var b in Encoding.UTF8.GetBytes(text))
         {
             hash = (hash ^ b) * 1099511628211UL;
         }

@@ -70,7 +70,7 @@ internal static class ForcedRemoval
         }
         foreach (var (pid, handle) in killed)
         {
-            if (!Libc.WaitReadable(handle, deadline.Remaining))
+            if (!ProcessIdentity.WaitForEnd(pid, handle, deadline))
             {
                 complete = false;
                 problems.Add($"process {pid} outlives SIGKILL");

@@ -28,6 +28,41 @@ internal static class ProcessIdentity
         return null;
     }
 
+    /// <summary>Waits until the process runs no more code; false when it still does at the deadline.</summary>
+    /// <remarks>
+    /// Not for its zombie alone: an init whose pid namespace holds a dead process that somebody else has to reap stays in the middle of
+    /// its exit until that is done. It has given up its memory by then, and with it its executable.
+    /// </remarks>
+    internal static bool WaitForEnd(int pid, Microsoft.Win32.SafeHandles.SafeFileHandle pidfd, Deadline deadline)
+    {
+        var slice = TimeSpan.FromMilliseconds(20);
+        while (!Libc.WaitReadable(pidfd, slice < deadline.Remaining ? slice : deadline.Remaining))
+        {
+            if (!HasExecutable(pid))
+            {
+                return true;
+            }
+            if (deadline.Remaining <= TimeSpan.Zero)
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static bool HasExecutable(int pid)
+    {
+        try
+        {
+            Libc.Open($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/exe", Libc.O_PATH).Dispose();
+            return true;
+        }
+        catch (LinuxException e) when (e.Errno is Libc.ENOENT or Libc.ESRCH)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Field 22 of /proc/PID/stat, counted after the last ')' since a command may hold anything.</summary>
     private static ulong? StartTime(int pid)
     {

@@ -84,7 +84,8 @@ public sealed class Node
         var left = (await Bed.LeftoversAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         // The bridge stays for the next pod.
         problems.AddRange(left.Where(l => !l.StartsWith("link ", StringComparison.Ordinal)));
-        if (Directory.Exists(Path.Combine(RunDirectory, "tasks")))
+        // Another's sandboxer has others' tasks.
+        if (Sandboxer is not null && Directory.Exists(Path.Combine(RunDirectory, "tasks")))
         {
             problems.AddRange(Directory.EnumerateFiles(Path.Combine(RunDirectory, "tasks"), "*", SearchOption.AllDirectories).Select(f => $"file {f}"));
         }

@@ -10,6 +10,16 @@ public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(r
 {
     protected override string OursOnly => "it is about its sandboxer";
 
+    public override async ValueTask InitializeAsync()
+    {
+        await base.InitializeAsync();
+        // Another test may have failed half-way.
+        if (!Proc.Runs(Node.Sandboxer!.ProcessId))
+        {
+            await Node.StartSandboxerAsync();
+        }
+    }
+
     [Fact]
     public async Task Its_tasks_end_are_told_and_can_be_made_again_by_the_next_one()
     {

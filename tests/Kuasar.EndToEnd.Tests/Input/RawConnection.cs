@@ -7,23 +7,23 @@ namespace Kuasar.EndToEnd.Tests.Input;
 /// <summary>A connection to a ttrpc server that can be rude.</summary>
 internal sealed class RawConnection : IDisposable
 {
-    private const int HeaderSize = 10;
+    internal const int HeaderSize = 10;
     private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
     internal RawConnection(string path) => _socket.Connect(new UnixDomainSocketEndPoint(path));
 
     internal Task SendAsync(ReadOnlyMemory<byte> bytes) => _socket.SendAsync(bytes).AsTask().BoundAsync();
 
-    /// <summary>Sends over and over until the server takes no more; false if it took them all.</summary>
-    internal async Task<bool> SendUntilFullAsync(byte[] bytes, int times)
+    /// <summary>Sends so many of them until the server takes no more or hangs up; false if it took them all.</summary>
+    internal async Task<bool> SendUntilFullAsync(IEnumerable<byte[]> blocks, int count)
     {
-        for (var i = 0; i < times; i++)
+        foreach (var block in blocks.Take(count))
         {
             try
             {
-                await _socket.SendAsync(bytes).WaitAsync(TimeSpan.FromSeconds(2));
+                await _socket.SendAsync(block).WaitAsync(TimeSpan.FromSeconds(2));
             }
-            catch (TimeoutException)
+            catch (Exception e) when (e is TimeoutException or SocketException)
             {
                 return true;
             }

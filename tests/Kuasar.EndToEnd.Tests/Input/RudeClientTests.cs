@@ -14,16 +14,28 @@ public sealed class RudeClientTests(TestRun run, SandboxerNode own) : SandboxerT
     [InlineData(true)]
     public async Task Garbage_ends_its_connection_and_no_other(bool control)
     {
-        foreach (var garbage in (byte[][])["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray(), [.. Enumerable.Repeat((byte)0xFF, 4096)], new byte[4096]])
+        foreach (var garbage in (byte[][])["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray(), [.. Enumerable.Repeat((byte)0xFF, 4096)]])
         {
             using var connection = new RawConnection(control ? ControlSocket : TaskSocket);
             await connection.SendAsync(garbage);
+            await connection.UntilClosedAsync();
             await OthersAreServedAsync();
         }
-        using var last = new RawConnection(control ? ControlSocket : TaskSocket);
-        await last.SendAsync(RawConnection.Header(length: 8, stream: 1, type: 1));
-        await last.SendAsync(new byte[] { 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF });
-        await Task.WhenAny(last.UntilClosedAsync(), last.ReadResponseAsync()).BoundAsync();
+        // Frames of no type and without content.
+        using var zeros = new RawConnection(control ? ControlSocket : TaskSocket);
+        await zeros.SendAsync(new byte[4000]);
+        await OthersAreServedAsync();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_frame_that_holds_no_request_is_answered_InvalidArgument(bool control)
+    {
+        using var connection = new RawConnection(control ? ControlSocket : TaskSocket);
+        await connection.SendAsync(RawConnection.Header(length: 8, stream: 1, type: 1));
+        await connection.SendAsync(Enumerable.Repeat((byte)0xFF, 8).ToArray());
+        Assert.Equal((1u, (int)StatusCode.InvalidArgument), await connection.ReadResponseAsync());
         await OthersAreServedAsync();
     }
 
@@ -87,9 +99,7 @@ public sealed class RudeClientTests(TestRun run, SandboxerNode own) : SandboxerT
     {
         using var connection = new RawConnection(TaskSocket);
         var request = RawConnection.Request(1, Service, "State", new StateRequest { Id = Bystander.Id }, "default");
-        // Streams count up by two.
-        var full = await Task.Run(() => connection.SendUntilFullAsync(
-            [.. Enumerable.Range(0, 1000).SelectMany(i => Renumbered(request, (uint)((2 * i) + 1)))], times: 100));
+        var full = await Task.Run(() => connection.SendUntilFullAsync(Thousand(request), 100));
         await OthersAreServedAsync();
         Assert.True(full, "the server reads on and on, without an end of what it keeps for a client that does not read");
     }
@@ -106,6 +116,18 @@ public sealed class RudeClientTests(TestRun run, SandboxerNode own) : SandboxerT
         await Within.UntilAsync(() => Proc.FileDescriptors(Node.Sandboxer!.ProcessId) < before + 20, what: "the connections are closed");
     }
 
-    private static byte[] Renumbered(byte[] request, uint stream) =>
-        [.. RawConnection.Header((uint)request.Length - 10, stream, type: 1), .. request[10..]];
+    // A thousand requests at a time; streams are odd and count up.
+    private static IEnumerable<byte[]> Thousand(byte[] request)
+    {
+        for (var stream = 1u; ;)
+        {
+            var requests = new List<byte>();
+            for (var i = 0; i < 1000; i++, stream += 2)
+            {
+                requests.AddRange(RawConnection.Header((uint)request.Length - RawConnection.HeaderSize, stream, type: 1));
+                requests.AddRange(request.AsSpan(RawConnection.HeaderSize));
+            }
+            yield return [.. requests];
+        }
+    }
 }

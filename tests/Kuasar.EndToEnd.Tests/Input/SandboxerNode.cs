@@ -38,7 +38,9 @@ public abstract class SandboxerTest(TestRun run, SandboxerNode own) : NodeTest(r
     {
         await base.InitializeAsync();
         Bystander = await StartIdleAsync();
-        using var bootstrap = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(Bystander.Bundle, "bootstrap.json")));
+        // containerd 2 has written the former, for 1.7 the shim the latter.
+        var file = (string[])[Path.Combine(Bystander.Bundle, "bootstrap.json"), Path.Combine(Bystander.Bundle, "address")];
+        using var bootstrap = JsonDocument.Parse(await File.ReadAllTextAsync(file.First(File.Exists)));
         TaskSocket = new Uri(bootstrap.RootElement.GetProperty("address").GetString()!).AbsolutePath;
         _client = await TtrpcClient.ConnectAsync(TaskSocket);
         Tasks = new TaskService.TaskClient(_client);

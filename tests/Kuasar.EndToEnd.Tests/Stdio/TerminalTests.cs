@@ -57,9 +57,6 @@ public sealed class TerminalTests(TestRun run) : NodeTest(run)
         var container = await StartIdleAsync();
         await container.Init.ResizeAsync(100, 30);
         Assert.Equal(ProcessStatus.Running, (await container.Init.StateAsync()).Status);
-        await container.Init.KillAsync(9);
-        await container.Init.WaitAsync();
-        await Assert.ThrowsAsync<RpcException>(() => container.Init.ResizeAsync(100, 30));
     }
 
     private static async Task TalkAsync(TestProcess process)
@@ -75,5 +72,10 @@ public sealed class TerminalTests(TestRun run) : NodeTest(run)
         await input.WriteAsync("end\n"u8.ToArray());
         Assert.Equal(9u, (await process.WaitAsync()).ExitStatus);
         await process.Output.ToEndAsync();
+        // The stock runtime says nothing of a dead init.
+        if (Settings.IsOurs || process.ExecId.Length > 0)
+        {
+            await Assert.ThrowsAsync<RpcException>(() => process.ResizeAsync(100, 30));
+        }
     }
 }

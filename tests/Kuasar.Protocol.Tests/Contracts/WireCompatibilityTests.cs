@@ -32,15 +32,17 @@ public sealed class WireCompatibilityTests(ITestOutputHelper output)
             .SelectMany(entry => entry.Differences, (entry, difference) => (difference, entry.Reason))
             .ToDictionary(entry => entry.difference, entry => entry.Reason);
         var unexpected = differences.Where(difference => !allowed.ContainsKey(difference)).Order(StringComparer.Ordinal).ToArray();
-        var wrong = unexpected.Concat(
-            allowed.Keys.Where(difference => !differences.Contains(difference)).Select(difference => $"allowed, but gone: {difference}"));
-
         output.WriteLine($"against {upstream.Origin}");
         foreach (var difference in differences.Except(unexpected).Order(StringComparer.Ordinal))
         {
             output.WriteLine($"{difference}  ({allowed[difference]})");
         }
-        Assert.True(!wrong.Any(), $"Against {upstream.Origin}:\n{string.Join('\n', wrong)}");
+        // What we have ahead of the package is gone from the list when the package catches up, which is its own affair.
+        foreach (var difference in allowed.Keys.Except(differences).Order(StringComparer.Ordinal))
+        {
+            output.WriteLine($"no difference any more, the claim can go: {difference}");
+        }
+        Assert.True(unexpected.Length == 0, $"Against {upstream.Origin}:\n{string.Join('\n', unexpected)}");
     }
 
     [Fact]

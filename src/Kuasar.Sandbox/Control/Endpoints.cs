@@ -1,0 +1,96 @@
+using Kuasar.Domain;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Sandbox.Events;
+using Kuasar.Sandbox.Stdio;
+using Kuasar.Sandbox.Tasks;
+using Microsoft.Extensions.Logging;
+using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
+
+namespace Kuasar.Sandbox.Control;
+
+/// <summary>
+/// Where containerds reach this sandboxer: a socket with a Task service for each containerd and namespace, made when a shim first asks,
+/// and a queue of events for each containerd. The socket is what tells two containerds apart, since a request names no more than
+/// namespace and id; and containerd 1.7 does not even name the namespace.
+/// </summary>
+internal sealed class Endpoints(
+    DomainPaths paths,
+    Sandboxer sandboxer,
+    TaskRegistry registry,
+    Leftovers leftovers,
+    StdioEnvironment stdio,
+    ITransports transports,
+    ILoggerFactory loggerFactory,
+    TimeProvider time,
+    string version) : IAsyncDisposable
+{
+    private readonly Dictionary<string, Instance> _instances = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Endpoint> _endpoints = new(StringComparer.Ordinal);
+    private readonly Lock _lock = new();
+
+    /// <summary>The address that containerd is to connect to; it listens when this returns.</summary>
+    internal string Listen(ContainerdInstance containerd, string containerdNamespace)
+    {
+        var socket = paths.TaskSocket(containerd.GrpcAddress, containerdNamespace);
+        lock (_lock)
+        {
+            if (!_endpoints.ContainsKey(socket))
+            {
+                _endpoints.Add(socket, Open(socket, InstanceOf(containerd), containerdNamespace));
+            }
+            return "unix://" + socket;
+        }
+    }
+
+    private Instance InstanceOf(ContainerdInstance containerd)
+    {
+        var key = DomainPaths.InstanceKey(containerd.GrpcAddress);
+        if (!_instances.TryGetValue(key, out var instance))
+        {
+            var events = new EventPublisher(containerd.TtrpcAddress, time, loggerFactory.CreateLogger("Kuasar.Sandbox.Events"));
+            var context = new TaskContext(
+                key, containerd.GrpcAddress, paths, new TaskEvents(events), stdio, new SandboxTable(sandboxer), time,
+                loggerFactory.CreateLogger("Kuasar.Sandbox.Tasks"));
+            _instances.Add(key, instance = new Instance(context, events));
+        }
+        return instance;
+    }
+
+    private Endpoint Open(string socket, Instance instance, string containerdNamespace)
+    {
+        var source = transports.Listen(socket);
+        var service = new TaskService(instance.Context, containerdNamespace, registry, leftovers, version);
+        var server = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggerFactory, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
+        TaskContract.BindService(server.Services, service);
+        TaskContract.BindService(server.ServicesAs("containerd.task.v2.Task"), service);
+        return new Endpoint(server, source, server.ServeAsync(source, CancellationToken.None));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        List<Endpoint> endpoints;
+        List<Instance> instances;
+        lock (_lock)
+        {
+            (endpoints, instances) = ([.. _endpoints.Values], [.. _instances.Values]);
+            _endpoints.Clear();
+            _instances.Clear();
+        }
+        await Task.WhenAll(endpoints.Select(endpoint => endpoint.CloseAsync())).ConfigureAwait(false);
+        await Task.WhenAll(instances.Select(instance => instance.Events.DisposeAsync().AsTask())).ConfigureAwait(false);
+    }
+
+    private sealed record Instance(TaskContext Context, EventPublisher Events);
+
+    private sealed record Endpoint(TtrpcServer Server, IConnectionSource Source, Task Serving)
+    {
+        internal async Task CloseAsync()
+        {
+            await Source.DisposeAsync().ConfigureAwait(false);
+            // A Wait is in flight for every running task: there is nothing to drain.
+            await Server.DisposeAsync().ConfigureAwait(false);
+            await Serving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}
