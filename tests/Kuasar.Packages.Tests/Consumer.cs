@@ -52,10 +52,6 @@ internal sealed class Consumer : IDisposable
                 <TreatWarningsAsErrors>true</TreatWarningsAsErrors>
                 <NuGetAudit>false</NuGetAudit>
               </PropertyGroup>
-              <!-- As the packages' READMEs ask for: else a warning (CA1416) at every use. -->
-              <ItemGroup>
-                <AssemblyAttribute Include="System.Runtime.Versioning.SupportedOSPlatformAttribute"><_Parameter1>linux</_Parameter1></AssemblyAttribute>
-              </ItemGroup>
             </Project>
             """);
         Write("Directory.Build.targets", "<Project />");

@@ -44,14 +44,14 @@ public sealed class TtrpcClient : CallInvoker, IAsyncDisposable
     /// slash for an abstract name.
     /// </param>
     /// <param name="options">Null is all defaults.</param>
-    /// <param name="ct">Ends the attempt; not the client.</param>
+    /// <param name="cancellationToken">Ends the attempt; not the client.</param>
     /// <exception cref="System.Net.Sockets.SocketException">Nobody listens there, or it is not ours to enter.</exception>
     /// <exception cref="ArgumentException">No unix socket address.</exception>
     public static async ValueTask<TtrpcClient> ConnectAsync(
-        string address, TtrpcClientOptions? options = null, CancellationToken ct = default)
+        string address, TtrpcClientOptions? options = null, CancellationToken cancellationToken = default)
     {
         options?.Validate();
-        var socket = await UnixSocket.ConnectAsync(UnixAddress.Parse(address), ct).ConfigureAwait(false);
+        var socket = await UnixSocket.ConnectAsync(UnixAddress.Parse(address), cancellationToken).ConfigureAwait(false);
         return new TtrpcClient(Connection.FromSocket(socket, UnixAddress.Show(address)), options);
     }
 

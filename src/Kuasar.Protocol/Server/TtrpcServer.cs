@@ -58,16 +58,16 @@ public sealed class TtrpcServer : IAsyncDisposable
     internal int RunningHandlers => Snapshot().Sum(connection => connection.Running);
 
     /// <summary>
-    /// Accepts connections until <paramref name="ct"/> or <see cref="StopAsync"/>, or until the source ends; then returns.
+    /// Accepts connections until <paramref name="cancellationToken"/> or <see cref="StopAsync"/>, or until the source ends; then returns.
     /// Accepted connections live on until they end or the server stops. Any number of sources at once.
     /// </summary>
     /// <param name="source">Stays the caller's to dispose.</param>
-    /// <param name="ct">Ends accepting; cancelling it is not an error here.</param>
-    public async Task ServeAsync(IConnectionSource source, CancellationToken ct)
+    /// <param name="cancellationToken">Ends accepting; cancelling it is not an error here.</param>
+    public async Task ServeAsync(IConnectionSource source, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(source);
         _methods.Freeze();
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, _stopping.Token);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
         try
         {
             while (await source.AcceptAsync(either.Token).ConfigureAwait(false) is { } connection)
@@ -83,12 +83,12 @@ public sealed class TtrpcServer : IAsyncDisposable
 
     /// <summary>Serves one connection until it ends; the server owns it. Never throws for what the peer does.</summary>
     /// <param name="connection">Any transport.</param>
-    /// <param name="ct">Aborts the connection.</param>
-    public async Task ServeAsync(Connection connection, CancellationToken ct)
+    /// <param name="cancellationToken">Aborts the connection.</param>
+    public async Task ServeAsync(Connection connection, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(connection);
         _methods.Freeze();
-        using var abort = ct.UnsafeRegister(static connection => ((Connection)connection!).Abort(), connection);
+        using var abort = cancellationToken.UnsafeRegister(static connection => ((Connection)connection!).Abort(), connection);
         await RunAsync(connection).ConfigureAwait(false);
     }
 

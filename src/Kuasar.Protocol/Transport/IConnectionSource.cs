@@ -6,8 +6,8 @@ namespace Kuasar.Protocol;
 public interface IConnectionSource : IAsyncDisposable
 {
     /// <summary>The next connection, which the caller owns; null when no more will come.</summary>
-    /// <param name="ct">Ends the wait, not the source.</param>
-    /// <exception cref="OperationCanceledException"><paramref name="ct"/> was cancelled.</exception>
+    /// <param name="cancellationToken">Ends the wait, not the source.</param>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <remarks>One call at a time. A bad peer or a passing error of the system must not come out of here: log it, go on.</remarks>
-    ValueTask<Connection?> AcceptAsync(CancellationToken ct);
+    ValueTask<Connection?> AcceptAsync(CancellationToken cancellationToken);
 }

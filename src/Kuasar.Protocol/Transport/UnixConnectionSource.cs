@@ -73,14 +73,14 @@ public sealed class UnixConnectionSource : IConnectionSource
 
     /// <inheritdoc/>
     /// <remarks>Refused peers and failures of accept are logged and skipped. Null after <see cref="DisposeAsync"/>.</remarks>
-    public async ValueTask<Connection?> AcceptAsync(CancellationToken ct)
+    public async ValueTask<Connection?> AcceptAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
             Socket socket;
             try
             {
-                socket = await _socket.AcceptAsync(ct).ConfigureAwait(false);
+                socket = await _socket.AcceptAsync(cancellationToken).ConfigureAwait(false);
             }
             catch (Exception) when (Volatile.Read(ref _disposed) != 0)
             {
@@ -90,7 +90,7 @@ public sealed class UnixConnectionSource : IConnectionSource
             {
                 // EMFILE, ENFILE, ENOMEM, ECONNABORTED: they pass, and a server that stops accepting does not come back.
                 TransportLog.AcceptFailed(_log, error, Address, error.SocketErrorCode);
-                await Task.Delay(_options.RetryDelay, _options.TimeProvider, ct).ConfigureAwait(false);
+                await Task.Delay(_options.RetryDelay, _options.TimeProvider, cancellationToken).ConfigureAwait(false);
                 continue;
             }
             if (Admit(socket) is { } connection)

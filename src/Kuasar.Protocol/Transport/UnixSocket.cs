@@ -29,12 +29,12 @@ internal static class UnixSocket
         return new Socket(handle);
     }
 
-    internal static async ValueTask<Socket> ConnectAsync(UnixDomainSocketEndPoint endPoint, CancellationToken ct)
+    internal static async ValueTask<Socket> ConnectAsync(UnixDomainSocketEndPoint endPoint, CancellationToken cancellationToken)
     {
         var socket = Create();
         try
         {
-            await socket.ConnectAsync(endPoint, ct).ConfigureAwait(false);
+            await socket.ConnectAsync(endPoint, cancellationToken).ConfigureAwait(false);
             return socket;
         }
         catch

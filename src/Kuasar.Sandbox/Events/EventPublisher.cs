@@ -77,7 +77,7 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         {
             try
             {
-                _client ??= await TtrpcClient.ConnectAsync(_address, ct: _stop.Token).ConfigureAwait(false);
+                _client ??= await TtrpcClient.ConnectAsync(_address, cancellationToken: _stop.Token).ConfigureAwait(false);
                 var options = new CallOptions(deadline: _time.GetUtcNow().UtcDateTime + ForwardLimit, cancellationToken: _stop.Token);
                 await new Protocol.Contracts.EventsTtrpc.Events.EventsClient(_client)
                     .ForwardAsync(new ForwardRequest { Envelope = envelope }, options).ConfigureAwait(false);
