@@ -107,10 +107,14 @@ public sealed class OciRuntime
     public async Task DeleteAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
         // Without --force first: with it runc waits 100 ms for the end even of a container that has ended.
-        if (await TryDeleteAsync(["delete", spec.Id], spec, cancellationToken).ConfigureAwait(false) is not null
-            && await TryDeleteAsync(["delete", "--force", spec.Id], spec, cancellationToken).ConfigureAwait(false) is { } error)
+        var problem = await TryDeleteAsync(["delete", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        if (problem is { Error: not SandboxError.DeadlineExceeded })
         {
-            throw error;
+            problem = await TryDeleteAsync(["delete", "--force", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        }
+        if (problem is not null)
+        {
+            throw problem;
         }
     }
 
