@@ -106,13 +106,33 @@ public sealed class OciRuntime
     /// <summary>Ends the container if it lives and removes what the runtime knows of it; an unknown one is a success.</summary>
     public async Task DeleteAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
+        // Without --force first: with it runc waits 100 ms for the end even of a container that has ended.
+        var problem = await TryDeleteAsync(["delete", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        if (problem is { Error: not SandboxError.DeadlineExceeded })
+        {
+            problem = await TryDeleteAsync(["delete", "--force", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+        }
+        if (problem is not null)
+        {
+            throw problem;
+        }
+    }
+
+    private async Task<SandboxException?> TryDeleteAsync(List<string> arguments, ContainerSpec spec, CancellationToken cancellationToken)
+    {
         try
         {
-            await RunAsync(["delete", "--force", spec.Id], spec, cancellationToken).ConfigureAwait(false);
+            await RunAsync(arguments, spec, cancellationToken).ConfigureAwait(false);
+            return null;
         }
         catch (SandboxException e) when (e.Error == SandboxError.NotFound)
         {
             // Gone already, which is what was asked for.
+            return null;
+        }
+        catch (SandboxException e)
+        {
+            return e;
         }
     }
 

@@ -1,0 +1,33 @@
+// The part of side-by-side.sh that speaks CRI: makes and removes pods of either runtime, and times what a kubelet waits for.
+using System.CommandLine;
+using Grpc.Core;
+using Kuasar.Testing;
+using SideBySide;
+
+var address = new Option<string>("--address") { Description = "containerd's socket", Required = true };
+var runtime = new Option<string>("--runtime") { Description = "The runtime as containerd's configuration names it", Required = true };
+var count = new Option<int>("--count") { Description = "How many", DefaultValueFactory = _ => 1 };
+var runtimes = new Option<string[]>("--runtimes") { Description = "The runtimes to compare", Required = true, AllowMultipleArgumentsPerToken = true };
+
+var add = new Command("add", "Makes pods without containers and leaves them running.") { address, runtime, count };
+add.SetAction((arguments, _) => RunAsync(arguments, pods => pods.AddAsync(arguments.GetRequiredValue(runtime), arguments.GetRequiredValue(count))));
+var remove = new Command("remove", "Removes all pods of this program.") { address };
+remove.SetAction((arguments, _) => RunAsync(arguments, pods => pods.RemoveAllAsync()));
+var time = new Command("time", "Times calls, the runtimes taking turns. Prints lines of RUNTIME CALL MICROSECONDS.") { address, runtimes, count };
+time.SetAction((arguments, _) => RunAsync(arguments, pods => pods.TimeAsync(arguments.GetRequiredValue(runtimes), arguments.GetRequiredValue(count))));
+return await new RootCommand("Pods of two runtimes side by side, over CRI.") { add, remove, time }.Parse(args).InvokeAsync();
+
+async Task<int> RunAsync(ParseResult arguments, Func<Pods, Task> run)
+{
+    using var channel = ContainerdChannel.ForSocket(arguments.GetRequiredValue(address));
+    try
+    {
+        await run(new Pods(channel.Invoker));
+        return 0;
+    }
+    catch (RpcException e)
+    {
+        await Console.Error.WriteLineAsync($"SideBySide: {e.StatusCode}: {e.Status.Detail.ReplaceLineEndings(" ")}");
+        return 1;
+    }
+}
