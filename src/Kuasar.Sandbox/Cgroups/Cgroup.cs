@@ -12,8 +12,7 @@ namespace Kuasar.Sandbox;
 /// </summary>
 public abstract class Cgroup
 {
-    // Doubling from 1 ms to 64 ms: about two seconds in all.
-    private const int KillRounds = 36, LongestDelay = 64;
+    private static readonly TimeSpan KillLimit = TimeSpan.FromSeconds(2);
 
     private protected Cgroup()
     {
@@ -97,7 +96,19 @@ public abstract class Cgroup
     /// Sends a signal to every process of the cgroup. SIGKILL also reaches those that are forked meanwhile and those that are
     /// frozen; where the kernel cannot do that in one go, it returns when none is left or after about two seconds.
     /// </summary>
-    public abstract void Signal(int signal);
+    public void Signal(int signal)
+    {
+        if (signal != Libc.SIGKILL)
+        {
+            SignalEach(signal);
+            return;
+        }
+        var deadline = Deadline.After(KillLimit);
+        foreach (var folder in Folders)
+        {
+            CgroupProcesses.Kill(folder, deadline);
+        }
+    }
 
     /// <summary>How many processes of the cgroup and those below the kernel has killed for want of memory; 0 too where it does not count.</summary>
     public abstract long OomKills { get; }
@@ -140,7 +151,7 @@ public abstract class Cgroup
     }
 
     /// <summary>Sends a signal to each process once.</summary>
-    private protected void SignalEach(int signal)
+    private void SignalEach(int signal)
     {
         foreach (var pid in GetProcessIds())
         {
@@ -149,37 +160,6 @@ public abstract class Cgroup
             {
                 Libc.Kill(pid, signal);
             }
-        }
-    }
-
-    /// <summary>Kills until none is left: a process may fork between the list and its signal.</summary>
-    private protected void KillUntilEmpty(Action? beforeEach = null)
-    {
-        var delay = 1;
-        for (var round = 0; round < KillRounds; round++)
-        {
-            beforeEach?.Invoke();
-            SignalEach(Libc.SIGKILL);
-            if (GetProcessIds().Count == 0)
-            {
-                return;
-            }
-            Thread.Sleep(delay);
-            delay = Math.Min(delay * 2, LongestDelay);
-        }
-    }
-
-    /// <summary>Writes to a cgroup file; false when it is not there or the kernel refuses.</summary>
-    private protected static bool TryWrite(string path, ReadOnlySpan<byte> value)
-    {
-        try
-        {
-            using var handle = Libc.Open(path, Libc.O_WRONLY);
-            return Libc.Write(handle, value) == value.Length;
-        }
-        catch (LinuxException)
-        {
-            return false;
         }
     }
 

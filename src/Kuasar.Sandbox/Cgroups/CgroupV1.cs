@@ -9,7 +9,9 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
     // Where the processes are read from: runtimes put a container in all of them, and these are the least likely to be shared.
     private static readonly string[] ProcessControllers = ["pids", "freezer", "devices", "memory", "cpu", "cpuacct"];
 
-    private readonly string[] _folders = [.. controllers.Values.Distinct(StringComparer.Ordinal)];
+    // The freezer comes first: whoever kills one folder after the other must thaw what is frozen, or none of it dies.
+    private readonly string[] _folders =
+        [.. controllers.OrderBy(c => c.Key != "freezer").Select(c => c.Value).Distinct(StringComparer.Ordinal)];
 
     /// <inheritdoc/>
     public override bool IsV2 => false;
@@ -22,20 +24,6 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
     /// <inheritdoc/>
     public override IReadOnlyList<int> GetProcessIds() => ReadProcessIds(
         ProcessControllers.Select(Folder).FirstOrDefault(folder => folder is not null && Directory.Exists(folder)) ?? _folders[0]);
-
-    /// <inheritdoc/>
-    public override void Signal(int signal)
-    {
-        if (signal == Libc.SIGKILL)
-        {
-            // A frozen process dies only when it is thawed.
-            KillUntilEmpty(Thaw);
-        }
-        else
-        {
-            SignalEach(signal);
-        }
-    }
 
     /// <inheritdoc/>
     public override long OomKills => CountOomKills() ?? 0;
@@ -102,15 +90,6 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
                 sum += Count(child) ?? 0;
             }
             return sum;
-        }
-    }
-
-    private void Thaw()
-    {
-        using var reader = new CgroupReader();
-        if (Folder("freezer") is { } freezer && reader.TryRead(freezer, "freezer.state", out var state) && state.Trim() is not "THAWED")
-        {
-            TryWrite($"{freezer}/freezer.state", "THAWED"u8);
         }
     }
 

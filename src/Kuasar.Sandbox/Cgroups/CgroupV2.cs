@@ -18,20 +18,6 @@ internal sealed partial class CgroupV2(string folder) : Cgroup
     public override IReadOnlyList<int> GetProcessIds() => ReadProcessIds(folder);
 
     /// <inheritdoc/>
-    public override void Signal(int signal)
-    {
-        if (signal != Libc.SIGKILL)
-        {
-            SignalEach(signal);
-        }
-        // Linux 5.14. Also reaches what is forked meanwhile and what is frozen.
-        else if (!TryWrite($"{folder}/cgroup.kill", "1"u8))
-        {
-            KillUntilEmpty();
-        }
-    }
-
-    /// <inheritdoc/>
     public override long OomKills
     {
         get
