@@ -27,12 +27,13 @@ internal sealed class FakeContainerd(string socket) : Kuasar.Protocol.Contracts.
         _ = _server.ServeAsync(_source, CancellationToken.None);
     }
 
+    /// <summary>Answers what it has taken, then goes.</summary>
     internal async Task StopAsync()
     {
         if (_source is not null)
         {
             await _source.DisposeAsync();
-            await _server!.DisposeAsync();
+            await _server!.StopAsync(Within.Limit);
             _source = null;
         }
     }

@@ -10,11 +10,14 @@ internal sealed class ManualTime : TimeProvider
     public override DateTimeOffset GetUtcNow() => _now;
 
     /// <summary>Whether a timer waits for just this long from now.</summary>
-    internal bool IsArmed(TimeSpan due)
+    internal bool IsArmed(TimeSpan due) => Armed(due) > 0;
+
+    /// <summary>How many timers do.</summary>
+    internal int Armed(TimeSpan due)
     {
         lock (_lock)
         {
-            return _timers.Any(timer => timer.Due == _now + due);
+            return _timers.Count(timer => timer.Due == _now + due);
         }
     }
 
