@@ -1,4 +1,5 @@
 using Kuasar.Linux;
+using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tests.Support;
 using Microsoft.Win32.SafeHandles;
@@ -137,6 +138,42 @@ public sealed class TerminalTests : IDisposable
         process.Signal(Libc.SIGKILL);
         await process.Exited.InTime();
         process.Dispose();
+    }
+
+    [Fact]
+    public async Task A_terminal_with_much_to_say_gives_way_after_some_reads()
+    {
+        // The loop is held, so that only the relay's own first turn runs.
+        var held = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var go = new ManualResetEventSlim();
+        var (hold, release) = Libc.Pipe();
+        using var registration = _bed.Loop.Register(hold, EventLoop.In, _ =>
+        {
+            Libc.Read(hold, new byte[1]);
+            held.SetResult();
+            go.Wait(Within.Limit);
+        });
+        Libc.Write(release, "x"u8);
+        await held.Task.InTime();
+        var (master, writer) = Native.PacketPipe();
+        var (client, output) = Libc.Pipe();
+        for (var i = 0; i < 100; i++)
+        {
+            Libc.Write(writer, "x"u8);
+        }
+
+        using (var relay = new TerminalRelay(_bed.Loop, master, null, output))
+        {
+            Assert.Equal(16, Libc.BytesAvailable(client));
+            go.Set();
+            await Within.Until(() => Libc.BytesAvailable(client) == 100, "the rest");
+            writer.Dispose();
+            await relay.Ended.InTime();
+        }
+        foreach (var handle in new[] { hold, release, master, client, output })
+        {
+            handle.Dispose();
+        }
     }
 
     [Fact]

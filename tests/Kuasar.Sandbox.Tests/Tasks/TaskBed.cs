@@ -2,6 +2,7 @@ using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Domain;
 using CreateTaskRequest = Kuasar.Protocol.Contracts.TaskV3.CreateTaskRequest;
+using Kuasar.Protocol.Contracts.Events;
 using Kuasar.Sandbox.Events;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tasks;
@@ -63,6 +64,21 @@ internal sealed class TaskBed : IAsyncDisposable
         await task.Watched.InTime();
         Assert.Equal("exit", await Containerd.NextTopicsAsync(1));
         return task;
+    }
+
+    internal async Task<TestExec> ExecAsync(TestContainer container, ContainerTask task, string id)
+    {
+        task.AddExec(id, ExecSpec, NoStdio);
+        await task.StartAsync(id).InTime();
+        Assert.Equal("exec-added exec-started", await Containerd.NextTopicsAsync(2));
+        return container.Execs[^1];
+    }
+
+    internal async Task<TaskExit> NextExitAsync()
+    {
+        var envelope = await Containerd.NextAsync();
+        Assert.Equal("/tasks/exit", envelope.Topic);
+        return TaskExit.Parser.ParseFrom(envelope.Event.Value);
     }
 
     /// <summary>Everything that was published has come.</summary>
