@@ -23,8 +23,7 @@ internal sealed class ContainerdVersions(HostProcesses processes, TimeProvider t
         {
             return Task.FromResult(TaskVersion(containerd.Version));
         }
-        var file = new FileInfo(containerd.Binary);
-        return containerd.Binary.Length == 0 || !file.Exists
+        return containerd.Binary.Length == 0 || new FileInfo(containerd.Binary) is not { Exists: true } file
             ? Task.FromResult(3u)
             : _known.GetOrAdd((file.FullName, file.LastWriteTimeUtc, file.Length), key => new(() => AskAsync(key.Path))).Value;
     }
@@ -37,6 +36,11 @@ internal sealed class ContainerdVersions(HostProcesses processes, TimeProvider t
         if (process is null || !await process.Exited.EndsWithinAsync(Limit, time).ConfigureAwait(false))
         {
             process?.Signal(Libc.SIGKILL);
+            // Not for good: the machine may have been busy.
+            foreach (var key in _known.Keys.Where(key => key.Path == binary))
+            {
+                _known.TryRemove(key, out _);
+            }
             return 3;
         }
         var buffer = new byte[512];

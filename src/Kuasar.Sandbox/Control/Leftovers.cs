@@ -23,10 +23,17 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
     {
         foreach (var folder in TaskFolders())
         {
-            if (Read(folder) is { } record && (record.Removed || !Directory.Exists(record.Bundle)))
+            try
             {
-                var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
-                await registry.WhileFreeAsync(key, () => RemoveAsync(folder, record)).ConfigureAwait(false);
+                if (Read(folder) is { } record && (record.Removed || !Directory.Exists(record.Bundle)))
+                {
+                    var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
+                    await registry.WhileFreeAsync(key, () => RemoveAsync(folder, record)).ConfigureAwait(false);
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+            {
+                NotFinished(logger, e, folder);
             }
         }
     }
@@ -70,7 +77,12 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         try
         {
             using var process = processes.Start(record.Runtime, ["--root", record.RuntimeRoot, "delete", "--force", record.Id]);
-            return await process.Exited.EndsWithinAsync(RuntimeLimit, time).ConfigureAwait(false);
+            var ended = await process.Exited.EndsWithinAsync(RuntimeLimit, time).ConfigureAwait(false);
+            if (!ended)
+            {
+                process.Signal(Libc.SIGKILL);
+            }
+            return ended;
         }
         catch (SandboxException)
         {
@@ -105,4 +117,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
 
     [LoggerMessage(EventId = 502, Level = LogLevel.Error, Message = "The record in {Folder} is unreadable ({Reason}); it is kept in {Quarantine}")]
     private static partial void Unreadable(ILogger logger, string folder, string reason, string quarantine);
+
+    [LoggerMessage(EventId = 503, Level = LogLevel.Error, Message = "What is left of the task in {Folder} could not be removed")]
+    private static partial void NotFinished(ILogger logger, Exception e, string folder);
 }

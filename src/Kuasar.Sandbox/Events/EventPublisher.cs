@@ -65,7 +65,7 @@ internal sealed partial class EventPublisher : IAsyncDisposable
                 await ForwardAsync(envelope).ConfigureAwait(false);
             }
         }
-        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        catch (Exception) when (_stop.IsCancellationRequested)
         {
             // The host ends and containerd is away: nobody will hear the rest.
         }
@@ -77,7 +77,7 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         {
             try
             {
-                _client ??= await TtrpcClient.ConnectAsync(_address, cancellationToken: _stop.Token).ConfigureAwait(false);
+                _client ??= await TtrpcClient.ConnectAsync(_address, new TtrpcClientOptions { TimeProvider = _time }, _stop.Token).ConfigureAwait(false);
                 var options = new CallOptions(deadline: _time.GetUtcNow().UtcDateTime + ForwardLimit, cancellationToken: _stop.Token);
                 await new Protocol.Contracts.EventsTtrpc.Events.EventsClient(_client)
                     .ForwardAsync(new ForwardRequest { Envelope = envelope }, options).ConfigureAwait(false);
@@ -88,9 +88,10 @@ internal sealed partial class EventPublisher : IAsyncDisposable
                 Dropped(_logger, envelope.Topic, envelope.Namespace, e.Status.Detail);
                 return;
             }
-            catch (Exception e) when (e is RpcException or IOException or System.Net.Sockets.SocketException)
+#pragma warning disable CA1031 // whatever it is, the events that follow must not be lost to it
+            catch (Exception e) when (!_stop.IsCancellationRequested)
+#pragma warning restore CA1031
             {
-                _stop.Token.ThrowIfCancellationRequested();
                 Away(_logger, _address, e.Message);
                 await CloseClientAsync().ConfigureAwait(false);
             }
@@ -107,10 +108,13 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         }
     }
 
-    /// <summary>Sends what is queued if containerd takes it at once, then stops.</summary>
+    /// <summary>Sends what is queued if containerd takes it at once, then stops. Safe to repeat.</summary>
     public async ValueTask DisposeAsync()
     {
-        _queue.Writer.TryComplete();
+        if (!_queue.Writer.TryComplete())
+        {
+            return;
+        }
         _stop.CancelAfter(DrainLimit);
         await _sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await CloseClientAsync().ConfigureAwait(false);

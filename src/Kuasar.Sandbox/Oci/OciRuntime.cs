@@ -13,6 +13,8 @@ namespace Kuasar.Sandbox;
 /// </summary>
 public sealed class OciRuntime
 {
+    private const int MaxOutput = 4 << 20;
+
     private readonly OciRuntimeOptions _options;
     private readonly SandboxerServices _services;
     private readonly string _path;
@@ -53,8 +55,19 @@ public sealed class OciRuntime
             arguments.Add("--no-new-keyring");
         }
         arguments.Add(spec.Id);
-        await RunAsync(arguments, spec.WorkDirectory, spec.Stdio, cancellationToken).ConfigureAwait(false);
-        return _services.Processes.Adopt(ReadPid(pidFile));
+        var made = false;
+        try
+        {
+            await RunAsync(arguments, spec.WorkDirectory, spec.Stdio, cancellationToken).ConfigureAwait(false);
+            made = true;
+            return _services.Processes.Adopt(ReadPid(pidFile));
+        }
+        catch (Exception e) when (made || e is SandboxException { Error: SandboxError.DeadlineExceeded })
+        {
+            // A runtime that fails by itself clears up by itself; that would also be the one to say that the id is another's.
+            await CleanUp.TryAsync(() => DeleteAsync(spec, CancellationToken.None)).ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <summary>Runs the user's process.</summary>
@@ -175,14 +188,31 @@ public sealed class OciRuntime
 
     private async Task<byte[]> OutputAsync(List<string> arguments, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         var (read, write) = Libc.Pipe();
-        using var output = new FileStream(read, FileAccess.Read);
-        using var process = _services.Processes.Start(_path, arguments, stdout: write);
-        write.Dispose();
-        using var buffer = new MemoryStream();
-        await output.CopyToAsync(buffer, cancellationToken).ConfigureAwait(false);
+        using var process = Start();
+        var text = Task.Run(
+            () =>
+            {
+                using (read)
+                {
+                    return Libc.ReadToEnd(read, MaxOutput, $"{_path} {arguments[0]}");
+                }
+            },
+            CancellationToken.None);
         await FinishAsync(process, arguments[0], () => null).ConfigureAwait(false);
-        return buffer.ToArray();
+        // A child that the runtime left may hold the pipe.
+        return await text.EndsWithinAsync(_options.CommandTimeout, _services.TimeProvider).ConfigureAwait(false)
+            ? await text.ConfigureAwait(false)
+            : throw new SandboxException(SandboxError.DeadlineExceeded, $"the output of {_path} {arguments[0]} does not end");
+
+        HostProcess Start()
+        {
+            using (write)
+            {
+                return _services.Processes.Start(_path, arguments, stdout: write);
+            }
+        }
     }
 
     private async Task FinishAsync(HostProcess process, string command, Func<string?> lastError)
@@ -212,7 +242,7 @@ public sealed class OciRuntime
 
     private static int ReadPid(string pidFile)
     {
-        var text = File.ReadAllBytes(pidFile);
+        var text = Libc.ReadFile(pidFile, 1024) ?? [];
         return Utf8Parser.TryParse(text, out int pid, out _) && pid > 0
             ? pid
             : throw new SandboxException(SandboxError.Unknown, $"the runtime wrote no pid to {pidFile}");

@@ -8,18 +8,21 @@ public sealed class OciSpec
 {
     private const int MaxSize = 16 << 20;
 
+    /// <summary>Of a name that comes twice, readers could each take another value.</summary>
+    internal static JsonDocumentOptions Strict { get; } = new() { AllowDuplicateProperties = false };
+
     private OciSpec(JsonObject json) => Json = json;
 
     /// <summary>The whole document; the caller may change it.</summary>
     public JsonObject Json { get; }
 
     /// <summary>The annotation's value, or null.</summary>
-    public string? Annotation(string key) => Text(Json["annotations"]?[key]);
+    public string? Annotation(string key) => Text(Member(Json["annotations"], key));
 
     /// <summary>Whether the process has a pid namespace of its own, made with the container.</summary>
     public bool HasOwnPidNamespace =>
-        Json["linux"]?["namespaces"] is JsonArray namespaces
-        && namespaces.Any(n => Text(n?["type"]) == "pid" && string.IsNullOrEmpty(Text(n?["path"])));
+        Member(Json["linux"], "namespaces") is JsonArray namespaces
+        && namespaces.Any(n => Text(Member(n, "type")) == "pid" && string.IsNullOrEmpty(Text(Member(n, "path"))));
 
     /// <summary>Reads a bundle's config.json.</summary>
     /// <exception cref="SandboxException">NotFound: there is none. InvalidArgument: it is no OCI spec, or larger than 16 MiB.</exception>
@@ -33,7 +36,7 @@ public sealed class OciSpec
             {
                 throw new SandboxException(SandboxError.InvalidArgument, $"{path} is larger than {MaxSize} bytes");
             }
-            return new OciSpec(Check(JsonNode.Parse(file) as JsonObject, path));
+            return new OciSpec(Check(JsonNode.Parse(file, documentOptions: Strict) as JsonObject, path));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -49,6 +52,8 @@ public sealed class OciSpec
         json?["ociVersion"] is not null
             ? json
             : throw new SandboxException(SandboxError.InvalidArgument, $"{path} is not an OCI spec: no ociVersion");
+
+    private static JsonNode? Member(JsonNode? node, string name) => (node as JsonObject)?[name];
 
     private static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
 }

@@ -10,7 +10,7 @@ namespace Kuasar.Sandbox.Processes;
 internal interface IChildReaper
 {
     /// <summary>
-    /// Completes with the exit status when the process ends. Asked once a pid, after it was started and before anyone reaped it.
+    /// Completes with the exit status when the process ends. Asked after it was started and before anyone reaped it.
     /// A process that is no descendant of ours ends with <see cref="ExitStatus.UnknownCode"/>.
     /// </summary>
     Task<ExitStatus> WatchAsync(int pid);
@@ -34,11 +34,24 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
         _time = time;
         _logger = logger;
         Libc.BecomeSubreaper();
+        // What our own parent left open to us is not for containers.
+        Libc.CloseAllOnExec();
         _sweep = time.CreateTimer(_ => SweepOrphans(), null, SweepPeriod, SweepPeriod);
     }
 
     public Task<ExitStatus> WatchAsync(int pid)
     {
+        if (_watched.TryGetValue(pid, out var known))
+        {
+            // Not reaped yet, which the lock makes sure of, so the pid cannot be anybody else's.
+            lock (known)
+            {
+                if (!known.Exited.Task.IsCompleted)
+                {
+                    return known.Exited.Task;
+                }
+            }
+        }
         var pidfd = Libc.OpenProcess(pid);
         if (pidfd is null)
         {
@@ -46,10 +59,19 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
         }
         var watched = new Watched(pidfd);
         _watched[pid] = watched;
-        // The callback may run before Register returns; Reap unregisters through the field, under the lock.
-        lock (watched)
+        try
         {
-            watched.Registration = _loop.Register(pidfd, EventLoop.In, _ => Reap(pid, watched));
+            // The callback may run before Register returns; Reap unregisters through the field, under the lock.
+            lock (watched)
+            {
+                watched.Registration = _loop.Register(pidfd, EventLoop.In, _ => Reap(pid, watched));
+            }
+        }
+        catch
+        {
+            _watched.TryRemove(new(pid, watched));
+            pidfd.Dispose();
+            throw;
         }
         return watched.Exited.Task;
     }

@@ -22,6 +22,7 @@ internal sealed unsafe partial class EventLoop : IDisposable
     private readonly ILogger _logger;
     private ulong _lastToken;
     private volatile bool _stopping;
+    private long _wakeUps;
 
     internal EventLoop(ILogger logger)
     {
@@ -31,12 +32,16 @@ internal sealed unsafe partial class EventLoop : IDisposable
         _thread.Start();
     }
 
+    /// <summary>How often the thread woke up; for tests of spinning.</summary>
+    internal long WakeUps => Volatile.Read(ref _wakeUps);
+
     /// <summary>Calls back with the events that are ready until the registration is disposed. Readiness is level-triggered.</summary>
     /// <remarks>A callback may still be running, once, when Dispose returns on another thread.</remarks>
     internal Registration Register(SafeFileHandle handle, uint events, Action<uint> callback)
     {
         lock (_registrations)
         {
+            ObjectDisposedException.ThrowIf(_stopping, this);
             var registration = new Registration(this, handle, ++_lastToken, callback);
             _registrations.Add(registration.Token, registration);
             try
@@ -60,6 +65,7 @@ internal sealed unsafe partial class EventLoop : IDisposable
         while (!_stopping)
         {
             var count = epoll_wait((int)_epoll.DangerousGetHandle(), events, Batch, -1);
+            Volatile.Write(ref _wakeUps, _wakeUps + 1);
             for (var i = 0; i < count; i++)
             {
                 var e = events + (i * size);
@@ -98,7 +104,10 @@ internal sealed unsafe partial class EventLoop : IDisposable
         {
             return;
         }
-        _stopping = true;
+        lock (_registrations)
+        {
+            _stopping = true;
+        }
         Libc.Write(_wake, BitConverter.GetBytes(1UL));
         _thread.Join();
         _epoll.Dispose();
@@ -116,7 +125,7 @@ internal sealed unsafe partial class EventLoop : IDisposable
         {
             lock (loop._registrations)
             {
-                if (loop._registrations.ContainsKey(token))
+                if (!loop._stopping && loop._registrations.ContainsKey(token))
                 {
                     loop.Control(ModifyOperation, handle, events, token);
                 }
@@ -127,7 +136,8 @@ internal sealed unsafe partial class EventLoop : IDisposable
         {
             lock (loop._registrations)
             {
-                if (loop._registrations.Remove(token) && !handle.IsClosed)
+                // Of a loop that has ended nothing is left in the kernel, and its fd's number may be another's.
+                if (loop._registrations.Remove(token) && !loop._stopping && !handle.IsClosed)
                 {
                     loop.Control(RemoveOperation, handle, 0, token);
                 }

@@ -8,8 +8,4 @@ internal static class TaskExtensions
         await task.WaitAsync(limit, time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return task.IsCompleted;
     }
-
-    /// <summary>For steps of a clean-up, where one that fails must not keep the others from being taken.</summary>
-    internal static async Task IgnoreErrorsAsync(this Task task) =>
-        await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 }

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Kuasar.Linux;
+using Kuasar.Sandbox.Processes;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Sandbox.Stdio;
@@ -8,7 +9,7 @@ namespace Kuasar.Sandbox.Stdio;
 /// <summary>A unix socket of our own on which an OCI runtime sends one pty master (SCM_RIGHTS), for one process.</summary>
 internal sealed partial class ConsoleSocket : IDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30), AfterEnd = TimeSpan.FromSeconds(1);
     private static long s_last;
 
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -28,28 +29,43 @@ internal sealed partial class ConsoleSocket : IDisposable
     }
 
     /// <summary>The terminal. The caller owns it.</summary>
-    internal async Task<SafeFileHandle> ReceiveAsync(CancellationToken cancellationToken)
+    /// <param name="ended">The process: once it has ended, what was not sent yet will hardly come.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="SandboxException">DeadlineExceeded: no terminal came.</exception>
+    internal async Task<SafeFileHandle> ReceiveAsync(Task ended, TimeProvider time, CancellationToken cancellationToken)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(Limit);
+        using var limit = new CancellationTokenSource(Limit, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        var received = ReceiveAsync(either.Token);
+        if (await Task.WhenAny(received, ended).ConfigureAwait(false) == ended && !await received.EndsWithinAsync(AfterEnd, time).ConfigureAwait(false))
+        {
+            await either.CancelAsync().ConfigureAwait(false);
+        }
         try
         {
-            using var peer = await _listener.AcceptAsync(limit.Token).ConfigureAwait(false);
-            // Zero bytes: only until there is something; recvmsg below takes bytes and fd together.
-            await peer.ReceiveAsync(Memory<byte>.Empty, limit.Token).ConfigureAwait(false);
-            return ReceiveHandle(peer);
+            return await received.ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new SandboxException(SandboxError.DeadlineExceeded, $"no terminal was sent to {Path} within {Limit}");
+            throw new SandboxException(
+                SandboxError.DeadlineExceeded, ended.IsCompleted ? "the process ended and sent no terminal" : $"no terminal was sent within {Limit}");
         }
+    }
+
+    private async Task<SafeFileHandle> ReceiveAsync(CancellationToken cancellationToken)
+    {
+        using var peer = await _listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
+        // Zero bytes: only until there is something; recvmsg below takes bytes and fd together.
+        await peer.ReceiveAsync(Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
+        return ReceiveHandle(peer);
     }
 
     private static unsafe SafeFileHandle ReceiveHandle(Socket peer)
     {
         // struct msghdr on 64 bit: name, namelen, iov, iovlen, control, controllen, flags: 56 bytes.
-        // struct cmsghdr: u64 len, i32 level, i32 type, then the fd: 24 bytes with padding.
-        const int SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000, ControlSize = 64, NameSize = 4096;
+        // struct cmsghdr: u64 len, i32 level, i32 type, then the fd. There is room for one, so the kernel closes any others.
+        const int SOL_SOCKET = 1, SCM_RIGHTS = 1, MSG_CMSG_CLOEXEC = 0x40000000, ControlSize = 20, NameSize = 4096;
         var name = stackalloc byte[NameSize];
         var iov = stackalloc nint[2] { (nint)name, NameSize };
         var control = stackalloc byte[ControlSize];
@@ -59,7 +75,7 @@ internal sealed partial class ConsoleSocket : IDisposable
         {
         }
         Libc.Check(received, "recvmsg on the console socket");
-        if (message[5] < 20 || *(int*)(control + 8) != SOL_SOCKET || *(int*)(control + 12) != SCM_RIGHTS)
+        if (message[5] < ControlSize || *(int*)(control + 8) != SOL_SOCKET || *(int*)(control + 12) != SCM_RIGHTS)
         {
             throw new SandboxException(SandboxError.Unknown, "the runtime sent no terminal on the console socket");
         }

@@ -73,7 +73,7 @@ internal sealed class LogBinary : IAsyncDisposable
     private static async Task<bool> IsReadyAsync(StdioEnvironment environment, SafeFileHandle ready)
     {
         var seen = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        using var registration = environment.Loop.Register(ready, EventLoop.In, _ => seen.TrySetResult());
+        using var registration = environment.Loop.Register(ready, EventLoop.In | EventLoop.EdgeTriggered, _ => seen.TrySetResult());
         return await seen.Task.EndsWithinAsync(ReadyLimit, environment.Time).ConfigureAwait(false);
     }
 

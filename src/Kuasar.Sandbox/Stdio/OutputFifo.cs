@@ -47,9 +47,10 @@ internal sealed class OutputFifo : IDisposable
             {
                 _writer = Libc.Open(_path, Libc.O_WRONLY | Libc.O_NONBLOCK);
             }
-            catch (LinuxException e) when (e.Errno == Libc.ENOENT)
+            catch (LinuxException)
             {
-                // The client has removed the fifo: it reads what it has open, and nobody else will come.
+                // The client has removed the fifo, or made another in its place (which has no reader): it reads what it has open, and
+                // nobody else will come.
                 return;
             }
             _look = _environment.Time.CreateTimer(_ => Look(), null, _period, Timeout.InfiniteTimeSpan);

@@ -68,8 +68,10 @@ public sealed class ProcessStdio : IAsyncDisposable
             }
             else
             {
-                // O_APPEND makes two handles of one file as good as one.
-                stdio.SetOutputs(stdio.OpenOutput(stdout), stdio.OpenOutput(stderr));
+                // O_APPEND makes two handles of one file as good as one. One after the other: the second may fail.
+                var first = stdio.OpenOutput(stdout);
+                stdio.SetOutputs(first, null);
+                stdio.SetOutputs(first, stdio.OpenOutput(stderr));
             }
             if (addresses.Terminal)
             {
@@ -109,7 +111,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         {
             case StdioScheme.None:
                 return;
-            case StdioScheme.Fifo when Libc.IsFifo(address.Path):
+            case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
                 // Our own writer keeps the stream open while clients come and go; CloseIO is what ends it. It comes first, so that
                 // opening the reader does not wait for a client.
                 _environment.Handles.Keep(StdinName, Libc.Open(address.Path, Libc.O_RDWR | Libc.O_NONBLOCK));
@@ -132,7 +134,7 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         switch (address.Scheme)
         {
-            case StdioScheme.Fifo when Libc.IsFifo(address.Path):
+            case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
                 var output = new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}");
                 _outputs.Add(output);
                 return Libc.Open(address.Path, Libc.O_RDWR | (Terminal ? Libc.O_NONBLOCK : 0));
@@ -151,14 +153,16 @@ public sealed class ProcessStdio : IAsyncDisposable
     private string TerminalName => _name + "/tty";
 
     /// <summary>After the process was made: takes its terminal, and lets go of the ends that are now the process's own.</summary>
-    internal async Task AttachAsync(CancellationToken cancellationToken)
+    /// <param name="ended">When the process ends.</param>
+    /// <param name="cancellationToken">Ends the wait for a terminal.</param>
+    internal async Task AttachAsync(Task ended, CancellationToken cancellationToken)
     {
         CloseChildEnds();
         if (_consoleSocket is null)
         {
             return;
         }
-        var master = await _consoleSocket.ReceiveAsync(cancellationToken).ConfigureAwait(false);
+        var master = await _consoleSocket.ReceiveAsync(ended, _environment.Time, cancellationToken).ConfigureAwait(false);
         _consoleSocket.Dispose();
         _consoleSocket = null;
         _environment.Handles.Keep(TerminalName, master);

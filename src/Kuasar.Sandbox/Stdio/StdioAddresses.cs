@@ -31,6 +31,10 @@ internal readonly record struct StdioAddress(StdioScheme Scheme, string Path, IR
             throw Invalid(text, "not a URI of the form scheme:///path");
         }
         var path = CheckPath(Uri.UnescapeDataString(uri.AbsolutePath), text);
+        if (path.EndsWith('/'))
+        {
+            throw Invalid(text, "the path is that of a folder");
+        }
         return uri.Scheme switch
         {
             "fifo" => new(StdioScheme.Fifo, path, []),

@@ -12,6 +12,9 @@ internal sealed class TerminalRelay : IDisposable
 {
     private const int BufferSize = 8192;
 
+    /// <summary>How often a direction may read before it lets the loop's other fds have their turn.</summary>
+    private const int ReadsInTurn = 16;
+
     private readonly SafeFileHandle _master;
     private readonly SafeFileHandle _secondMaster;
     private readonly Direction _toClient;
@@ -36,14 +39,21 @@ internal sealed class TerminalRelay : IDisposable
         _secondMaster = Libc.Duplicate(master);
         lock (_lock)
         {
-            _toClient = new Direction(this, loop, master, output, _ended.SetResult);
-            _toProcess = new Direction(this, loop, input, _secondMaster, () => { });
+            _toClient = new Direction(this, loop, master, output, () => _ended.TrySetResult())
+            {
+                Again = (master, EventLoop.In),
+            };
+            // The input may be a file, which epoll does not take.
+            _toProcess = new Direction(this, loop, input, _secondMaster, () => { })
+            {
+                Again = (_secondMaster, EventLoop.Out),
+            };
             _toClient.Pump();
             _toProcess.Pump();
         }
     }
 
-    /// <summary>Completes when the last process has let go of the terminal and all of its output was passed on.</summary>
+    /// <summary>Completes when the last process has let go of the terminal and all of its output was passed on, or on Dispose.</summary>
     internal Task Ended => _ended.Task;
 
     internal void Resize(ushort columns, ushort rows)
@@ -69,6 +79,7 @@ internal sealed class TerminalRelay : IDisposable
             _toClient.Stop();
             _toProcess.Stop();
             _secondMaster.Dispose();
+            _ended.TrySetResult();
         }
     }
 
@@ -80,8 +91,12 @@ internal sealed class TerminalRelay : IDisposable
         private EventLoop.Registration? _wait;
         private bool _finished;
 
+        /// <summary>What is ready at once when there is more to do.</summary>
+        internal required (SafeFileHandle Handle, uint Events) Again { get; init; }
+
         internal void Pump()
         {
+            var reads = 0;
             while (!_finished && source is not null)
             {
                 if (_start < _end)
@@ -99,6 +114,11 @@ internal sealed class TerminalRelay : IDisposable
                     }
                     _start += Math.Max(written, 0);
                     continue;
+                }
+                if (reads++ == ReadsInTurn)
+                {
+                    Wait(Again.Handle, Again.Events);
+                    return;
                 }
                 var read = Libc.Read(source, _buffer);
                 if (read == -Libc.EAGAIN)

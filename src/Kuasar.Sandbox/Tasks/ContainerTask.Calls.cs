@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Google.Protobuf;
@@ -13,21 +12,17 @@ namespace Kuasar.Sandbox.Tasks;
 
 internal sealed partial class ContainerTask
 {
-    private readonly ConcurrentDictionary<string, ReadOnlyMemory<byte>> _execSpecs = new(StringComparer.Ordinal);
-
     /// <summary>Registers an exec; nothing is opened or run before its Start.</summary>
     internal void AddExec(string execId, Any? process, StdioAddresses addresses)
     {
-        if (_initGone || _init.State is ProcessState.Paused or ProcessState.Stopped or ProcessState.Deleted)
+        if (_initGone || _deleting || _init.State is ProcessState.Paused or ProcessState.Stopped or ProcessState.Deleted)
         {
             throw new SandboxException(SandboxError.FailedPrecondition, $"cannot exec in a task that is {Name(_init)}");
         }
-        var spec = ExecProcess(process, addresses.Terminal);
-        if (!_execs.TryAdd(execId, new ManagedProcess(execId, addresses)))
+        if (!_execs.TryAdd(execId, new ManagedProcess(execId, addresses) { Spec = ExecProcess(process, addresses.Terminal) }))
         {
             throw new SandboxException(SandboxError.AlreadyExists, $"exec {execId} of task {Key} exists already");
         }
-        _execSpecs[execId] = spec;
         _context.Events.ExecAdded(Key, execId);
     }
 
@@ -36,7 +31,7 @@ internal sealed partial class ContainerTask
         try
         {
             // The request's terminal overrides the spec's.
-            if (process is not null && JsonNode.Parse(process.Value.Span) is JsonObject json && json["args"] is JsonArray)
+            if (process is not null && JsonNode.Parse(process.Value.Span, documentOptions: OciSpec.Strict) is JsonObject json && json["args"] is JsonArray)
             {
                 json["terminal"] = terminal;
                 using var buffer = new MemoryStream();
@@ -80,7 +75,7 @@ internal sealed partial class ContainerTask
             if (_init.State == ProcessState.Paused)
             {
                 // What is frozen cannot die (cgroup v1).
-                await _container.ResumeAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+                await CleanUp.TryAsync(() => _container.ResumeAsync(CancellationToken.None)).ConfigureAwait(false);
                 _init.State = ProcessState.Running;
             }
         }
@@ -143,7 +138,12 @@ internal sealed partial class ContainerTask
         {
             throw new SandboxException(SandboxError.NotFound, $"no task {Key}");
         }
-        var execs = _execs.Values.Where(e => e.State == ProcessState.Running).ToDictionary(e => e.ProcessId, e => e.ExecId);
+        Dictionary<int, string> execs = [];
+        foreach (var exec in _execs.Values.Where(e => e.State == ProcessState.Running))
+        {
+            // An author may give several the same pid, and the kernel that of one whose end is not told yet.
+            execs[exec.ProcessId] = exec.ExecId;
+        }
         var pids = _container.GetProcessIds();
         foreach (var pid in pids.Count == 0 ? [_init.ProcessId] : pids)
         {

@@ -26,6 +26,7 @@ internal sealed partial class ContainerTask
     private readonly OomReporter _oom;
     private volatile bool _initGone;
     private volatile bool _deleting;
+    private bool _neverStarted;
 
     internal ContainerTask(TaskContext context, TaskKey key, TaskResources resources, ContainerSpec spec, Container container, ManagedProcess init)
     {
@@ -62,7 +63,7 @@ internal sealed partial class ContainerTask
         {
             throw new SandboxException(SandboxError.FailedPrecondition, $"cannot start a process that is {Name(process)}");
         }
-        if (_initGone)
+        if (_initGone || _deleting)
         {
             throw new SandboxException(SandboxError.FailedPrecondition, $"container {Key.Id} init process is not running");
         }
@@ -89,21 +90,26 @@ internal sealed partial class ContainerTask
             var spec = new ExecSpec
             {
                 Id = exec.ExecId,
-                Process = _execSpecs[exec.ExecId],
+                Process = exec.Spec,
                 WorkDirectory = _spec.WorkDirectory,
                 Stdio = exec.Stdio,
             };
             exec.Attach(await _container.StartExecAsync(spec, CancellationToken.None).ConfigureAwait(false));
-            await exec.Stdio.AttachAsync(CancellationToken.None).ConfigureAwait(false);
+            await exec.Stdio.AttachAsync(exec.Process!.Exited, CancellationToken.None).ConfigureAwait(false);
         }
         catch
         {
             // It can only be deleted now, and nobody may wait for it.
-            exec.Stop(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
             if (exec.Process is { } process)
             {
-                await process.SignalAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+                await CleanUp.TryAsync(() => process.SignalAsync(Kill, CancellationToken.None)).ConfigureAwait(false);
             }
+            if (exec.Stdio is { } stdio)
+            {
+                // The client sees the end of its streams at once.
+                await CleanUp.TryAsync(() => stdio.DisposeAsync().AsTask()).ConfigureAwait(false);
+            }
+            exec.Stop(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
             throw;
         }
         exec.State = ProcessState.Running;
@@ -113,29 +119,65 @@ internal sealed partial class ContainerTask
 
     private async Task WatchExecAsync(ManagedProcess exec, ContainerProcess process)
     {
-        var status = await process.Exited.ConfigureAwait(false);
+        if (await EndOfAsync(process).ConfigureAwait(false) is not { } status)
+        {
+            return;
+        }
         using var turn = await exec.Lane.EnterAsync().ConfigureAwait(false);
-        _context.Events.Exited(Key, exec.ExecId, exec.ProcessId, status);
-        exec.Stop(status);
+        Ended(exec, status);
+    }
+
+    /// <summary>How it ended; null when the host lets go of it, as it does of everything when it stops.</summary>
+    private async Task<ExitStatus?> EndOfAsync(ContainerProcess process)
+    {
+        try
+        {
+            return await process.Exited.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+#pragma warning disable CA1031 // nobody else would tell containerd that it is over
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            EndUnknown(_context.Logger, e, Key);
+            return new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow());
+        }
+    }
+
+    /// <summary>On the lane: tells the end, once, and never after the deletion was told.</summary>
+    private void Ended(ManagedProcess process, ExitStatus status)
+    {
+        if (process.State != ProcessState.Deleted && !process.Exit.IsCompleted)
+        {
+            _context.Events.Exited(Key, process.ExecId, process.ProcessId, status);
+        }
+        process.Stop(status);
     }
 
     private async Task WatchInitAsync()
     {
-        var status = await _container.Exited.ConfigureAwait(false);
-        _initGone = true;
-        if (_container.OutlivesInit)
+        if (await EndOfAsync(_container).ConfigureAwait(false) is not { } status)
         {
-            await _container.SignalAllAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+            return;
         }
+        _initGone = true;
+        await CleanUp.TryAsync(
+            () => _container.OutlivesInit ? _container.SignalAllAsync(Kill, CancellationToken.None) : Task.CompletedTask).ConfigureAwait(false);
         await Task.WhenAll(_execs.Values.Select(SettledAsync)).EndsWithinAsync(ExecsLimit, _context.Time).ConfigureAwait(false);
 
         using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
         _oom.Stop();
-        if (!_deleting)
+        if (_deleting && _neverStarted)
         {
-            _context.Events.Exited(Key, "", _init.ProcessId, status);
+            _init.Stop(status);
         }
-        _init.Stop(status);
+        else
+        {
+            Ended(_init, status);
+        }
     }
 
     /// <summary>Completes when the exec has ended and that was told, or when it never ran.</summary>
@@ -164,16 +206,15 @@ internal sealed partial class ContainerTask
                 throw new SandboxException(SandboxError.NotFound, $"no exec {execId} in task {Key}");
         }
         await exec.CloseAsync().ConfigureAwait(false);
-        if (exec.Process is { } process)
-        {
-            await process.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-        _execs.TryRemove(execId, out _);
-        _execSpecs.TryRemove(execId, out _);
+        exec.State = ProcessState.Deleted;
+        _execs.TryRemove(new(execId, exec));
         return (exec.ProcessId, exec.Exit.IsCompletedSuccessfully ? exec.Exit.Result : null);
     }
 
-    /// <summary>Deletes the task; with force also one that runs. The registry forgets it afterwards.</summary>
+    /// <summary>
+    /// Deletes the task; with force also one that runs. The registry forgets it afterwards. Where a step fails the task is not deleted,
+    /// and the next Delete goes on from there.
+    /// </summary>
     internal async Task<(int ProcessId, ExitStatus? Exit)> DeleteAsync(bool force)
     {
         if (force && _init.State is not (ProcessState.Stopped or ProcessState.Deleted))
@@ -189,27 +230,42 @@ internal sealed partial class ContainerTask
             case ProcessState.Running or ProcessState.Paused when !force:
                 throw new SandboxException(SandboxError.FailedPrecondition, $"task {Key} is {Name(_init)}");
         }
-        var neverStarted = _init.State == ProcessState.Created;
-        _deleting = neverStarted;
-        await _container.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
+        _neverStarted |= _init.State == ProcessState.Created;
+        _deleting = true;
+        // The container first: it is what ends execs that still run.
+        await _init.CloseAsync().ConfigureAwait(false);
         foreach (var exec in _execs.Values)
         {
+            using var execTurn = await exec.Lane.EnterAsync().ConfigureAwait(false);
             await exec.CloseAsync().ConfigureAwait(false);
+            if (exec.State == ProcessState.Running)
+            {
+                Ended(exec, LastStatus(exec.Process!));
+            }
+            exec.State = ProcessState.Deleted;
         }
-        await _init.CloseAsync().ConfigureAwait(false);
-        await _resources.ReleaseAsync().ConfigureAwait(false);
         _oom.Stop();
-        ExitStatus? exit = neverStarted ? null : _init.Exit.IsCompletedSuccessfully ? _init.Exit.Result : new(ExitStatus.KilledCode, _context.Time.GetUtcNow());
+        if (!_neverStarted)
+        {
+            Ended(_init, LastStatus(_container));
+        }
+        await _resources.ReleaseAsync().ConfigureAwait(false);
+        _init.State = ProcessState.Deleted;
+        ExitStatus? exit = _neverStarted ? null : _init.Exit.Result;
         _context.Events.Deleted(Key, _init.ProcessId, exit);
         return (_init.ProcessId, exit);
     }
 
+    /// <summary>Of a process that was ended by force.</summary>
+    private ExitStatus LastStatus(ContainerProcess process) =>
+        process.Exited.IsCompletedSuccessfully ? process.Exited.Result : new(ExitStatus.KilledCode, _context.Time.GetUtcNow());
+
     private async Task EndAsync()
     {
-        await _container.SignalAsync(Kill, CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+        await CleanUp.TryAsync(() => _container.SignalAsync(Kill, CancellationToken.None)).ConfigureAwait(false);
         if (_init.State == ProcessState.Paused)
         {
-            await _container.ResumeAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+            await CleanUp.TryAsync(() => _container.ResumeAsync(CancellationToken.None)).ConfigureAwait(false);
         }
         if (!await Watched.EndsWithinAsync(TimeSpan.FromSeconds(2), _context.Time).ConfigureAwait(false))
         {
@@ -228,4 +284,7 @@ internal sealed partial class ContainerTask
 
     [LoggerMessage(EventId = 300, Level = LogLevel.Warning, Message = "Task {Key} has not ended after SIGKILL; deleting it all the same")]
     private static partial void StillThere(ILogger logger, TaskKey key);
+
+    [LoggerMessage(EventId = 301, Level = LogLevel.Error, Message = "How a process of task {Key} ended is not known; it is taken for ended")]
+    private static partial void EndUnknown(ILogger logger, Exception e, TaskKey key);
 }

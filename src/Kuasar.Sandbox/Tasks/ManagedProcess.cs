@@ -12,6 +12,7 @@ internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
     private volatile ContainerProcess? _process;
     private volatile ProcessState _state;
     private Task _drained = Task.CompletedTask;
+    private bool _freed;
 
     /// <summary>Empty for init.</summary>
     internal string ExecId => execId;
@@ -30,6 +31,9 @@ internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
 
     internal ContainerProcess? Process => _process;
 
+    /// <summary>An exec's OCI process.</summary>
+    internal ReadOnlyMemory<byte> Spec { get; init; }
+
     /// <summary>Stays what it was after the end; 0 before the process exists.</summary>
     internal int ProcessId { get; private set; }
 
@@ -45,19 +49,36 @@ internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
     /// <summary>On the lane: the process has ended. Its output is passed on in the background; Delete waits for that.</summary>
     internal void Stop(ExitStatus status)
     {
-        _state = ProcessState.Stopped;
-        _drained = Stdio?.DrainAsync(DrainLimit) ?? Task.CompletedTask;
+        if (_state != ProcessState.Deleted && !_exit.Task.IsCompleted)
+        {
+            _state = ProcessState.Stopped;
+            _drained = Stdio?.DrainAsync(DrainLimit) ?? Task.CompletedTask;
+        }
         _exit.TrySetResult(status);
     }
 
-    /// <summary>Frees what is left, after the end or when the process never started.</summary>
+    /// <summary>
+    /// On the lane: frees what is left, after the end or when the process never started. May be repeated when it fails; the state is
+    /// the caller's to set.
+    /// </summary>
     internal async Task CloseAsync()
     {
-        await _drained.ConfigureAwait(false);
+        await _drained.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!_freed && _process is { } process)
+        {
+            try
+            {
+                await process.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (SandboxException e) when (e.Error == SandboxError.NotFound)
+            {
+                // Gone already, which is what was asked for.
+            }
+            _freed = true;
+        }
         if (Stdio is { } stdio)
         {
             await stdio.DisposeAsync().ConfigureAwait(false);
         }
-        _state = ProcessState.Deleted;
     }
 }

@@ -49,9 +49,16 @@ internal sealed class OomReporter(TaskContext context, TaskKey key, Cgroup? cgro
             }
             _stopped = true;
             _watch?.Dispose();
-            if (cgroup is not null)
+            try
             {
-                ReportNew();
+                if (cgroup is not null)
+                {
+                    ReportNew();
+                }
+            }
+            catch (IOException)
+            {
+                // The cgroup is going away, and an exit waits to be told.
             }
         }
     }

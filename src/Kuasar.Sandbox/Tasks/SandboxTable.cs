@@ -7,6 +7,7 @@ namespace Kuasar.Sandbox.Tasks;
 internal sealed class SandboxTable(Sandboxer sandboxer)
 {
     private readonly Dictionary<TaskKey, Entry> _entries = [];
+    private readonly Dictionary<TaskKey, Task> _ending = [];
 
     /// <summary>The pod's sandbox, counted once for the caller, who releases it.</summary>
     internal async Task<Lease> AcquireAsync(TaskKey key)
@@ -16,7 +17,8 @@ internal sealed class SandboxTable(Sandboxer sandboxer)
         {
             if (!_entries.TryGetValue(key, out entry))
             {
-                _entries.Add(key, entry = new Entry(new Lazy<Task<Sandbox>>(() => CreateAsync(key))));
+                var previous = _ending.GetValueOrDefault(key, Task.CompletedTask);
+                _entries.Add(key, entry = new Entry(new Lazy<Task<Sandbox>>(() => CreateAsync(key, previous))));
             }
             entry.Users++;
         }
@@ -33,11 +35,17 @@ internal sealed class SandboxTable(Sandboxer sandboxer)
         }
     }
 
-    private Task<Sandbox> CreateAsync(TaskKey key) =>
-        sandboxer.CreateSandboxAsync(new SandboxSpec { Instance = key.Instance, Namespace = key.Namespace, Id = key.Id }, CancellationToken.None);
+    private async Task<Sandbox> CreateAsync(TaskKey key, Task previous)
+    {
+        // An author has one sandbox of a name at a time.
+        await previous.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return await sandboxer.CreateSandboxAsync(
+            new SandboxSpec { Instance = key.Instance, Namespace = key.Namespace, Id = key.Id }, CancellationToken.None).ConfigureAwait(false);
+    }
 
     private async ValueTask ReleaseAsync(TaskKey key, Entry entry)
     {
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_entries)
         {
             if (--entry.Users > 0)
@@ -45,10 +53,25 @@ internal sealed class SandboxTable(Sandboxer sandboxer)
                 return;
             }
             _entries.Remove(key);
+            _ending[key] = ended.Task;
         }
-        if (entry.Sandbox.Value.IsCompletedSuccessfully)
+        try
         {
-            await entry.Sandbox.Value.Result.DisposeAsync().ConfigureAwait(false);
+            if (entry.Sandbox.Value.IsCompletedSuccessfully)
+            {
+                await entry.Sandbox.Value.Result.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            lock (_entries)
+            {
+                if (_ending.GetValueOrDefault(key) == ended.Task)
+                {
+                    _ending.Remove(key);
+                }
+            }
+            ended.SetResult();
         }
     }
 

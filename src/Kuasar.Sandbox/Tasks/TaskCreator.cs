@@ -41,7 +41,7 @@ internal static partial class TaskCreator
             };
             container = await sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
             resources.Record(container);
-            await stdio.AttachAsync(CancellationToken.None).ConfigureAwait(false);
+            await stdio.AttachAsync(container.Exited, CancellationToken.None).ConfigureAwait(false);
 
             var init = new ManagedProcess("", addresses) { Stdio = stdio };
             init.Attach(container);
@@ -61,7 +61,7 @@ internal static partial class TaskCreator
         {
             if (container is not null)
             {
-                await container.DeleteAsync(CancellationToken.None).IgnoreErrorsAsync().ConfigureAwait(false);
+                await CleanUp.TryAsync(() => container.DeleteAsync(CancellationToken.None)).ConfigureAwait(false);
             }
             if (stdio is not null)
             {

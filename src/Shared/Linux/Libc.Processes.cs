@@ -18,13 +18,26 @@ internal static unsafe partial class Libc
     }
 
     /// <summary>Sends a signal; false when the process is gone.</summary>
+    /// <exception cref="ObjectDisposedException">The handle is closed; its number may be another process's pidfd by now.</exception>
     internal static bool SendSignal(SafeFileHandle pidfd, int signal)
     {
-        if (syscall(SYS_pidfd_send_signal, (int)pidfd.DangerousGetHandle(), signal, 0, 0) == 0)
+        var held = false;
+        try
         {
-            return true;
+            pidfd.DangerousAddRef(ref held);
+            if (syscall(SYS_pidfd_send_signal, (int)pidfd.DangerousGetHandle(), signal, 0, 0) == 0)
+            {
+                return true;
+            }
+            return LastError == ESRCH ? false : throw Error($"pidfd_send_signal {signal}");
         }
-        return LastError == ESRCH ? false : throw Error($"pidfd_send_signal {signal}");
+        finally
+        {
+            if (held)
+            {
+                pidfd.DangerousRelease();
+            }
+        }
     }
 
     /// <summary>Sends a signal by pid: only for pids read from a cgroup a moment ago. False when the process is gone.</summary>
