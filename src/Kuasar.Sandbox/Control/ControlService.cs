@@ -53,7 +53,7 @@ internal sealed class ControlService(
                 registry.Remove(task);
                 return result;
             }
-            catch (SandboxException e) when (e.Error == SandboxError.NotFound)
+            catch (SandboxException e) when (e.Error == SandboxError.NotFound && task.Init.State == ProcessState.Deleted)
             {
                 // Deleted at the same time.
                 return (task.Init.ProcessId, task.Init.Exit.IsCompletedSuccessfully ? task.Init.Exit.Result : null);

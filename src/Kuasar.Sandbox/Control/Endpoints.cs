@@ -28,6 +28,7 @@ internal sealed class Endpoints(
     private readonly Dictionary<string, Instance> _instances = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Endpoint> _endpoints = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
+    private bool _closed;
 
     /// <summary>The address that containerd is to connect to; it listens when this returns.</summary>
     internal string Listen(ContainerdInstance containerd, string containerdNamespace)
@@ -35,6 +36,10 @@ internal sealed class Endpoints(
         var socket = paths.TaskSocket(containerd.GrpcAddress, containerdNamespace);
         lock (_lock)
         {
+            if (_closed)
+            {
+                throw new SandboxException(SandboxError.Unavailable, "the sandboxer is stopping");
+            }
             if (!_endpoints.ContainsKey(socket))
             {
                 _endpoints.Add(socket, Open(socket, InstanceOf(containerd), containerdNamespace));
@@ -59,11 +64,11 @@ internal sealed class Endpoints(
 
     private Endpoint Open(string socket, Instance instance, string containerdNamespace)
     {
-        var source = transports.Listen(socket);
         var service = new TaskService(instance.Context, containerdNamespace, registry, leftovers, version);
         var server = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggerFactory, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
         TaskContract.BindService(server.Services, service);
         TaskContract.BindService(server.ServicesAs("containerd.task.v2.Task"), service);
+        var source = transports.Listen(socket);
         return new Endpoint(server, source, server.ServeAsync(source, CancellationToken.None));
     }
 
@@ -73,6 +78,7 @@ internal sealed class Endpoints(
         List<Instance> instances;
         lock (_lock)
         {
+            _closed = true;
             (endpoints, instances) = ([.. _endpoints.Values], [.. _instances.Values]);
             _endpoints.Clear();
             _instances.Clear();

@@ -40,6 +40,7 @@ public sealed class OciRuntimeTests : IAsyncLifetime
                   case "$1" in
                     --log) log=$2; shift;;
                     --pid-file) pidfile=$2; shift;;
+                    --force) force=$1;;
                     create|start|exec|pause|update|delete|features|--version) command=$1;;
                   esac
                   shift
@@ -89,6 +90,18 @@ public sealed class OciRuntimeTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_delete_that_is_refused_is_made_again_by_force()
+    {
+        var runtime = Runtime("""[ -n "$force" ] && exit; echo '{"level":"error","msg":"container is not stopped"}' >$log; exit 1""");
+
+        await runtime.DeleteAsync(_spec, CancellationToken.None).InTime();
+
+        Assert.EndsWith("delete one", Calls[0], StringComparison.Ordinal);
+        Assert.EndsWith("delete --force one", Calls[1], StringComparison.Ordinal);
+        AssertNothingIsLeft();
+    }
+
+    [Fact]
     public async Task A_create_that_fails_by_itself_is_not_followed_by_a_delete()
     {
         // The id may be another's.
@@ -111,7 +124,7 @@ public sealed class OciRuntimeTests : IAsyncLifetime
         await Assert.ThrowsAsync<SandboxException>(() => runtime.CreateAsync(_spec, CancellationToken.None).InTime());
 
         Assert.Equal(2, Calls.Length);
-        Assert.EndsWith("delete --force one", Calls[1], StringComparison.Ordinal);
+        Assert.EndsWith("delete one", Calls[1], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -126,7 +139,7 @@ public sealed class OciRuntimeTests : IAsyncLifetime
 
         await Within.Fails(SandboxError.DeadlineExceeded, () => creating);
         await Within.Until(() => !Directory.Exists($"/proc/{pid}"), "its end");
-        Assert.EndsWith("delete --force one", Calls[1], StringComparison.Ordinal);
+        Assert.EndsWith("delete one", Calls[1], StringComparison.Ordinal);
     }
 
     [Fact]

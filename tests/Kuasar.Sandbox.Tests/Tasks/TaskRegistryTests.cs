@@ -61,13 +61,15 @@ public sealed class TaskRegistryTests : IAsyncLifetime
     {
         var done = new TaskCompletionSource();
         var action = _registry.WhileFreeAsync(Key, () => done.Task);
-        await Within.Fails(SandboxError.AlreadyExists, () => _registry.AddAsync(Key, () => throw new InvalidOperationException("not reached")));
+        var added = _registry.AddAsync(Key, () => throw new SandboxException(SandboxError.Unknown, "only when the id is free"));
+        Assert.False(added.IsCompleted);
         var settled = _registry.FindSettledAsync(Key);
 
         done.SetException(new IOException("it failed"));
 
         await Assert.ThrowsAsync<IOException>(() => action.InTime());
         Assert.Null(await settled.InTime());
+        await Within.Fails(SandboxError.Unknown, () => added);
         Assert.True(await _registry.WhileFreeAsync(Key, () => Task.CompletedTask));
     }
 }
