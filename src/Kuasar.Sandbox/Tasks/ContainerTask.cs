@@ -206,9 +206,10 @@ internal sealed partial class ContainerTask
                 throw new SandboxException(SandboxError.NotFound, $"no exec {execId} in task {Key}");
         }
         await exec.CloseAsync().ConfigureAwait(false);
-        exec.State = ProcessState.Deleted;
+        ExitStatus? exit = exec.State == ProcessState.Stopped ? exec.Exit.Result : null;
+        exec.Forget(_context.Time.GetUtcNow());
         _execs.TryRemove(new(execId, exec));
-        return (exec.ProcessId, exec.Exit.IsCompletedSuccessfully ? exec.Exit.Result : null);
+        return (exec.ProcessId, exit);
     }
 
     /// <summary>
@@ -242,7 +243,7 @@ internal sealed partial class ContainerTask
             {
                 Ended(exec, LastStatus(exec.Process!));
             }
-            exec.State = ProcessState.Deleted;
+            exec.Forget(_context.Time.GetUtcNow());
         }
         _oom.Stop();
         if (!_neverStarted)
@@ -250,8 +251,8 @@ internal sealed partial class ContainerTask
             Ended(_init, LastStatus(_container));
         }
         await _resources.ReleaseAsync().ConfigureAwait(false);
-        _init.State = ProcessState.Deleted;
         ExitStatus? exit = _neverStarted ? null : _init.Exit.Result;
+        _init.Forget(_context.Time.GetUtcNow());
         _context.Events.Deleted(Key, _init.ProcessId, exit);
         return (_init.ProcessId, exit);
     }

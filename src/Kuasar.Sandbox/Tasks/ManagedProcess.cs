@@ -57,6 +57,16 @@ internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
         _exit.TrySetResult(status);
     }
 
+    /// <summary>On the lane: the id is free again. Whoever still waits for a process that never ran learns that nothing is known of it.</summary>
+    internal void Forget(DateTimeOffset now)
+    {
+        _state = ProcessState.Deleted;
+        if (_process is null)
+        {
+            _exit.TrySetResult(new ExitStatus(ExitStatus.UnknownCode, now));
+        }
+    }
+
     /// <summary>
     /// On the lane: frees what is left, after the end or when the process never started. May be repeated when it fails; the state is
     /// the caller's to set.

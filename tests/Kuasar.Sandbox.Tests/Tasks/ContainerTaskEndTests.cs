@@ -181,6 +181,20 @@ public sealed class ContainerTaskEndTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_wait_for_an_exec_that_never_ran_ends_with_its_delete()
+    {
+        var task = await _bed.StartAsync(_container);
+        task.AddExec("e", TaskBed.ExecSpec, TaskBed.NoStdio);
+        var wait = task.Find("e").Exit;
+        Assert.False(wait.IsCompleted);
+
+        var (_, exit) = await task.DeleteExecAsync("e").InTime();
+
+        Assert.Null(exit);
+        Assert.Equal(ExitStatus.UnknownCode, (await wait.InTime()).Code);
+    }
+
+    [Fact]
     public async Task An_exec_that_runs_but_sends_no_terminal_is_killed_and_freed()
     {
         var task = await _bed.StartAsync(_container);
