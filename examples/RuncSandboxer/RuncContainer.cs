@@ -8,8 +8,6 @@ internal sealed class RuncContainer(OciRuntime runtime, ContainerSpec spec, Host
 
     public override Task<ExitStatus> Exited => init.Exited;
 
-    public override OciRuntime Runtime => runtime;
-
     public override Cgroup? Cgroup { get; } = Cgroup.OfProcess(init.ProcessId);
 
     public override bool OutlivesInit => !spec.Oci.HasOwnPidNamespace;

@@ -23,7 +23,6 @@ sealed class RuncContainer(OciRuntime runc, ContainerSpec spec, HostProcess init
 {
     public override int ProcessId => init.ProcessId;
     public override Task<ExitStatus> Exited => init.Exited;
-    public override OciRuntime Runtime => runc;
     public override Task StartAsync(CancellationToken cancellationToken) => runc.StartAsync(spec, cancellationToken);
     public override Task SignalAsync(int signal, CancellationToken cancellationToken) => init.SignalAsync(signal, cancellationToken);
     public override Task DeleteAsync(CancellationToken cancellationToken) => runc.DeleteAsync(spec, cancellationToken);

@@ -14,9 +14,6 @@ public abstract class Container : ContainerProcess
     /// </summary>
     public virtual Cgroup? Cgroup => null;
 
-    /// <summary>The OCI runtime that keeps state of this container, if one does: so that it can be removed when the sandboxer was away.</summary>
-    public virtual OciRuntime? Runtime => null;
-
     /// <summary>
     /// Whether the end of init leaves other processes of the container alive (a pid namespace that is shared or the host's):
     /// the library then ends them.

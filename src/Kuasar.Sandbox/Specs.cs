@@ -42,6 +42,9 @@ public sealed class ContainerSpec
     /// <summary>Its standard streams.</summary>
     public required ProcessStdio Stdio { get; init; }
 
+    /// <summary>Told before a runtime is asked to make the container: if we die in between, its state can still be found.</summary>
+    internal Action<OciRuntime>? Intent { get; init; }
+
     /// <summary>The runtime's options as containerd has them, null where there are none. Unknown types are to be ignored.</summary>
     public Any? Options { get; init; }
 }

@@ -43,6 +43,7 @@ public sealed class OciRuntime
     public async Task<HostProcess> CreateAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(spec);
+        spec.Intent?.Invoke(this);
         var pidFile = System.IO.Path.Combine(spec.WorkDirectory, "init.pid");
         List<string> arguments = ["create", "--bundle", spec.Bundle, "--pid-file", pidFile];
         AddConsole(arguments, spec.Stdio);

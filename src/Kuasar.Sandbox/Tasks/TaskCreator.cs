@@ -38,6 +38,7 @@ internal static partial class TaskCreator
                 Oci = spec,
                 Stdio = stdio,
                 Options = request.Options,
+                Intent = resources.Intend,
             };
             container = await sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
             resources.Record(container);

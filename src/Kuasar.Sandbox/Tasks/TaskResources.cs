@@ -49,8 +49,14 @@ internal sealed class TaskResources(string folder, TaskRecord record)
             record.Processes.Add(process);
         }
         record.Cgroups.AddRange(container.Cgroup?.Folders ?? []);
-        record.Runtime = container.Runtime?.Path ?? "";
-        record.RuntimeRoot = container.Runtime?.Options.Root ?? "";
+        TaskRecordFile.Write(folder, record);
+    }
+
+    /// <summary>Writes down which runtime is about to keep state of the container.</summary>
+    internal void Intend(OciRuntime runtime)
+    {
+        record.Runtime = runtime.Path;
+        record.RuntimeRoot = runtime.Options.Root;
         TaskRecordFile.Write(folder, record);
     }
 
