@@ -13,12 +13,13 @@ public sealed class DispatchTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly TaskCompletionSource _release = new();
+    private readonly LogLines _log = new();
     private readonly TestServer _server;
     private readonly RawPeer _peer;
 
     public DispatchTests()
     {
-        _server = new TestServer(new EchoService
+        var service = new EchoService
         {
             OnUnary = async (m, context) =>
             {
@@ -28,12 +29,14 @@ public sealed class DispatchTests : IAsyncDisposable
                 }
                 return m.Text == "big" ? new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) } : m;
             },
-        });
+        };
+        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log });
         _peer = _server.Raw();
     }
 
     public async ValueTask DisposeAsync()
     {
+        _log.Dispose();
         await _peer.DisposeAsync();
         await _server.DisposeAsync();
     }
@@ -178,6 +181,7 @@ public sealed class DispatchTests : IAsyncDisposable
         Assert.Null(await bad.TryReceive());
         await AssertLives();
         await Wait.Until(() => _server.Server.ActiveConnections == 1);
+        Assert.Equal([(Microsoft.Extensions.Logging.LogLevel.Warning, 1201)], _log.Lines);
     }
 
     [Fact]
