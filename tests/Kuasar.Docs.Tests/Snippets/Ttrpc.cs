@@ -4,10 +4,11 @@ using Kuasar.Protocol.Contracts.Control;
 
 namespace Kuasar.Docs.Tests.Snippets;
 
-internal sealed class Ttrpc
+internal static class Ttrpc
 {
-    internal static async Task ServeAndCallAsync(CancellationToken stop)
+    internal static async Task ServeAndCallAsync()
     {
+        var stop = CancellationToken.None;
         // Server: bind generated services, then serve any number of sockets.
         await using var source = UnixConnectionSource.Bind("unix:///run/demo/demo.sock");   // mode 0600, same user only
         await using var server = new TtrpcServer();
