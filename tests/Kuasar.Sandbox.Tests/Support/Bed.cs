@@ -70,9 +70,33 @@ internal sealed class Bed : IDisposable
     /// <summary>How many fds this process has.</summary>
     internal static int OpenDescriptors => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 
+    /// <summary>
+    /// Ends whatever a test has left running. This process is the subreaper: an orphan of what is killed in one round is a child of ours in
+    /// the next.
+    /// </summary>
+    private static void EndDescendants()
+    {
+        for (var round = 0; round < 100; round++)
+        {
+            var children = Directory.GetDirectories("/proc/self/task")
+                .SelectMany(task => Procfs.Words($"{task}/children")).Select(int.Parse).ToArray();
+            if (children.Length == 0)
+            {
+                return;
+            }
+            foreach (var child in children)
+            {
+                Libc.Kill(child, Libc.SIGKILL);
+                Libc.TryReap(child);
+            }
+            Thread.Sleep(2);
+        }
+    }
+
     public void Dispose()
     {
         Reaper.Dispose();
+        EndDescendants();
         Loop.Dispose();
         Handles.Dispose();
         Directory.Delete(Folder, recursive: true);
