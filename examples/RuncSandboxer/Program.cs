@@ -5,7 +5,7 @@ using RuncSandboxer;
 
 var runDirectory = new Option<string>("--run-dir")
 {
-    Description = "Where all sockets and state live (root only)",
+    Description = "Where all sockets and state live; for the shim it is run-dir= in a file beside it, named like it with .conf",
     DefaultValueFactory = _ => "/run/kuasar/runc",
 };
 var runtime = new Option<string>("--runtime")
@@ -41,6 +41,8 @@ command.SetAction(async (arguments, cancellationToken) =>
     {
         var sandboxer = new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup));
         await using var host = new SandboxerHost(sandboxer, options);
+        // A runtime that is not there or does not run is better told now than at the first container.
+        await sandboxer.GetRuntimeVersionAsync(cancellationToken);
         await host.RunAsync(cancellationToken);
         return 0;
     }

@@ -68,7 +68,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     public Task StartAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        Directory.CreateDirectory(_paths.Run, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Libc.CreateFolders(_paths.Run, TaskRecordFile.FolderMode);
         _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, 0x180 /* 0600 */);
         if (!Libc.TryLock(_lock))
         {
@@ -117,7 +117,10 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         _loop.Dispose();
         _handles.Dispose();
         _lock?.Dispose();
-        Stopped(_logger, _options.Name);
+        if (_controlSource is not null)
+        {
+            Stopped(_logger, _options.Name);
+        }
     }
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Sandboxer {Name} {Version} serves {Socket}")]

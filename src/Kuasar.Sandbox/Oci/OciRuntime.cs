@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Globalization;
+using Kuasar.Domain;
 using Kuasar.Linux;
 using Kuasar.Sandbox.Oci;
 using Kuasar.Sandbox.Processes;
@@ -29,7 +30,7 @@ public sealed class OciRuntime
         _options = options;
         _services = services;
         _path = Find(options.Path);
-        Directory.CreateDirectory(options.Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Libc.CreateFolders(options.Root, TaskRecordFile.FolderMode);
     }
 
     /// <summary>Absolute path of the binary.</summary>

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Kuasar.Domain;
 using Kuasar.Linux;
 using Kuasar.Sandbox.Processes;
 using Microsoft.Win32.SafeHandles;
@@ -20,7 +21,7 @@ internal sealed partial class ConsoleSocket : IDisposable
 
     internal static ConsoleSocket Listen(string directory)
     {
-        Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Libc.CreateFolders(directory, TaskRecordFile.FolderMode);
         var socket = new ConsoleSocket(System.IO.Path.Combine(directory, $"{Environment.ProcessId}-{Interlocked.Increment(ref s_last)}.sock"));
         File.Delete(socket.Path);
         socket._listener.Bind(new UnixDomainSocketEndPoint(socket.Path));

@@ -1,4 +1,5 @@
 using Kuasar.Domain;
+using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Mounts;
 
@@ -16,7 +17,7 @@ internal sealed class TaskResources(string folder, TaskRecord record)
 
     internal void Open()
     {
-        Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Libc.CreateFolders(folder, TaskRecordFile.FolderMode);
         TaskRecordFile.Write(folder, record);
     }
 
