@@ -48,6 +48,7 @@ public sealed class ServerTests(GoToolchain go) : InteropTest(go)
     [InlineData("stream-unknown")]
     [InlineData("stream-rejected")]
     [InlineData("stream-abandoned")]
+    [InlineData("stream-ahead")]
     public async Task Case(string name)
     {
         using var client = Call(name);

@@ -45,6 +45,7 @@ var cases = map[string]func(*client) error{
 	"stream-unknown":    streamUnknown,
 	"stream-rejected":   streamRejected,
 	"stream-abandoned":  streamAbandoned,
+	"stream-ahead":      streamAhead,
 	"streams":           func(c *client) error { return together(50, func(int) error { return streamBoth(c) }) },
 }
 

@@ -61,7 +61,7 @@ func (c *client) open(method string, down bool, request *message) (ttrpc.ClientS
 func receive(stream ttrpc.ClientStream, want string) error {
 	m := &message{}
 	if err := stream.RecvMsg(m); err != nil {
-		return fmt.Errorf("receiving %q: %w", want, err)
+		return fmt.Errorf("receiving %.40q: %w", want, err)
 	}
 	if string(m.Value) != want {
 		return fmt.Errorf("received %d bytes %.40q, not %d bytes %.40q", len(m.Value), m.Value, len(want), want)

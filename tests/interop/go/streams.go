@@ -24,6 +24,15 @@ func streamDown(c *client) error {
 			return err
 		}
 	}
+	for _, word := range []string{"", "last"} {
+		stream, err := c.open("Last", true, text(word))
+		if err != nil {
+			return err
+		}
+		if err := first(receive(stream, word), receiveEnd(stream)); err != nil {
+			return err
+		}
+	}
 	return c.alive()
 }
 
@@ -145,4 +154,30 @@ func streamAbandoned(c *client) error {
 		}
 	}
 	return nil
+}
+
+// More than fits anywhere on the way, read while it is sent; no more than our server's 8 MiB of a stream is on its way at
+// once, as past that the stream fails.
+func streamAhead(c *client) error {
+	const count, size, window = 500, 64 << 10, 100
+	stream, err := c.open("Both", true, nil)
+	if err != nil {
+		return err
+	}
+	sent, room := make(chan error, 1), make(chan struct{}, window)
+	go func() {
+		var err error
+		for i := 0; i < count && err == nil; i++ {
+			room <- struct{}{}
+			err = stream.SendMsg(blob(size))
+		}
+		sent <- first(err, stream.CloseSend())
+	}()
+	for range count {
+		if err := receive(stream, string(blob(size).Value)); err != nil {
+			return err
+		}
+		<-room
+	}
+	return first(<-sent, receiveEnd(stream), c.alive())
 }
