@@ -1,8 +1,8 @@
 namespace Kuasar.Protocol.Server;
 
 /// <summary>
-/// The last streams whose data was refused, so that each is answered once: a client that has not noticed the end of its stream
-/// may send thousands of frames. The reader's alone.
+/// The last streams that never were and whose data was refused, so that each is answered once: thousands of frames may follow.
+/// The reader's alone.
 /// </summary>
 internal sealed class RefusedStreams
 {
@@ -25,14 +25,5 @@ internal sealed class RefusedStreams
         }
         _ids[_next++ % Capacity] = id;
         return true;
-    }
-
-    /// <summary>The id names a new stream.</summary>
-    internal void Remove(uint id)
-    {
-        if (_ids is not null && Array.IndexOf(_ids, id) is >= 0 and var index)
-        {
-            _ids[index] = -1;
-        }
     }
 }

@@ -8,6 +8,7 @@ namespace Kuasar.Protocol.Server;
 internal sealed partial class ServerConnection
 {
     private readonly RefusedStreams _refused = new();
+    private uint _highestId; // of the requests so far
 
     void IFrameSink.OnFrame(in Frame frame)
     {
@@ -48,21 +49,16 @@ internal sealed partial class ServerConnection
         }
     }
 
-    /// <summary>Fails a stream for data it must not get; further data of it is not answered.</summary>
-    internal void RefuseData(ServerCall call, string message)
-    {
-        if (!call.IsEnded && _refused.TryAdd(call.StreamId))
-        {
-            call.Fail(StatusCode.InvalidArgument, message);
-        }
-    }
+    /// <summary>Fails a stream for data it must not get.</summary>
+    internal static void RefuseData(ServerCall call, string message) => call.Fail(StatusCode.InvalidArgument, message);
 
     private void OnData(in Frame frame)
     {
-        var known = Streams.TryGet(frame.StreamId, out var call);
-        if (!known)
+        if (!Streams.TryGet(frame.StreamId, out var call))
         {
-            if (_refused.TryAdd(frame.StreamId))
+            // A stream that has ended has its answer, and the data crossed it. A second answer is more than Go's client can
+            // hold: while nobody reads the stream it reads nothing of the whole connection.
+            if (frame.StreamId > _highestId && _refused.TryAdd(frame.StreamId))
             {
                 Refuse(frame.StreamId, StatusCode.InvalidArgument, "the stream is not active");
             }
@@ -70,16 +66,16 @@ internal sealed partial class ServerConnection
         }
         if (frame.Oversized)
         {
-            _refused.TryAdd(frame.StreamId);
-            call!.Fail(StatusCode.ResourceExhausted, TooLarge(frame));
+            call.Fail(StatusCode.ResourceExhausted, TooLarge(frame));
             return;
         }
-        call!.OnData(frame);
+        call.OnData(frame);
     }
 
     private void OnRequest(in Frame frame)
     {
         var id = frame.StreamId;
+        _highestId = Math.Max(_highestId, id);
         // "Even = server-initiated: reserved." The connection lives.
         if (id % 2 == 0)
         {
@@ -152,7 +148,6 @@ internal sealed partial class ServerConnection
             return;
         }
         // Before its handler: one that ends at once must find the entry it removes.
-        _refused.Remove(start.StreamId);
         Streams.TryAdd(start.StreamId, call);
         ThreadPool.UnsafeQueueUserWorkItem(call, preferLocal: false);
     }

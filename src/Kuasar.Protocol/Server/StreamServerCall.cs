@@ -58,13 +58,13 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
             // A late end frame is harmless: the request closed that side already.
             if (frame.HasMessage)
             {
-                Connection.RefuseData(this, "data on a server stream");
+                ServerConnection.RefuseData(this, "data on a server stream");
             }
             return;
         }
         if (_remoteClosed)
         {
-            Connection.RefuseData(this, "data after the end of the stream");
+            ServerConnection.RefuseData(this, "data after the end of the stream");
             return;
         }
         if (frame.HasMessage && !TryEnqueue(frame.Data))

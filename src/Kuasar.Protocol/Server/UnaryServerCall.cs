@@ -18,7 +18,7 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
     internal override void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags) =>
         _request = Connection.Context.Read(method.Method.RequestMarshaller, payload);
 
-    internal override void OnData(in Frame frame) => Connection.RefuseData(this, "data on a unary stream");
+    internal override void OnData(in Frame frame) => ServerConnection.RefuseData(this, "data on a unary stream");
 
     private protected override async Task InvokeAsync()
     {

@@ -96,9 +96,8 @@ public sealed class StreamTests
         }
         Assert.Equal((int)StatusCode.ResourceExhausted, (await peer.Receive()).Code);
         Assert.True(await ended.Task.Within());
-        Assert.Equal((1u, (int)StatusCode.InvalidArgument), await peer.Receive() is var late ? (late.Id, late.Code) : default);
         await peer.SendRequest(3, "Unary", One);
-        Assert.Equal(3u, (await peer.Receive()).Id);
+        Assert.Equal(3u, (await peer.Receive()).Id); // the rest of the data is not answered
         Assert.Equal(0, server.Server.ActiveStreams);
     }
 

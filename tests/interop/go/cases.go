@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/ttrpc"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// ttrpc's limit on the data of one frame.
+const limit = 4 << 20
+
+var cases = map[string]func(*client) error{
+	"unary":             func(c *client) error { return c.expect("Echo", "hällo", "hällo") },
+	"empty":             func(c *client) error { return first(c.expect("Echo", "", ""), c.alive()) },
+	"codes":             statusCodes,
+	"unknown":           unknown,
+	"metadata":          metadata,
+	"deadline":          deadline,
+	"expired":           expired,
+	"cancel":            cancel,
+	"boundary":          boundary,
+	"oversize-request":  oversizeRequest,
+	"oversize-response": oversizeResponse,
+	"concurrent":        concurrent,
+	"connections":       connections,
+	"hold":              hold,
+	"drain":             drain,
+	"down":              streamDown,
+	"up":                streamUp,
+	"both":              streamBoth,
+	"stream-errors":     streamErrors,
+	"stream-boundary":   streamBoundary,
+	"stream-unknown":    streamUnknown,
+	"stream-rejected":   streamRejected,
+	"stream-abandoned":  streamAbandoned,
+	"stream-ahead":      streamAhead,
+	"streams":           func(c *client) error { return together(50, func(int) error { return streamBoth(c) }) },
+}
+
+// 17 is none of gRPC's, and must not become OK.
+func statusCodes(c *client) error {
+	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
+		detail, err := anypb.New(wrapperspb.String(code.String()))
+		if err != nil {
+			return err
+		}
+		want := &spb.Status{Code: int32(code), Message: "méssage of " + code.String(), Details: []*anypb.Any{detail, detail}}
+		encoded, err := proto.Marshal(want)
+		if err != nil {
+			return err
+		}
+		_, err = c.ask(context.Background(), "Fail", wrapperspb.Bytes(encoded))
+		if got := status.Convert(err).Proto(); !proto.Equal(got, want) {
+			return fmt.Errorf("%v, not %v", got, want)
+		}
+	}
+	return c.alive()
+}
+
+func unknown(c *client) error {
+	ctx := context.Background()
+	service := c.Call(ctx, "no.such.Service", "Echo", text("a"), &message{})
+	_, method := c.ask(ctx, "NoSuchMethod", text("a"))
+	return first(failed(service, codes.Unimplemented), failed(method, codes.Unimplemented), c.alive())
+}
+
+func metadata(c *client) error {
+	values := []string{"one", "", "drei: ü 世界", "with\ttab, comma", strings.Repeat("long", 5000)}
+	md := ttrpc.MD{}
+	md.Set("Kuasar-Key", values...)
+	md.Set("containerd-namespace-ttrpc", "k8s.io")
+	// gRPC has no such key, and Go sends it all the same.
+	md.Set("no grpc key/", "x")
+	ctx := ttrpc.WithMetadata(context.Background(), md)
+	got, err := c.ask(ctx, "Meta", text("kuasar-key"))
+	if err == nil && string(got) != strings.Join(values, separator) {
+		err = fmt.Errorf("got %.200q", got)
+	}
+	namespace, err2 := c.ask(ctx, "Meta", text("containerd-namespace-ttrpc"))
+	if err2 == nil && string(namespace) != "k8s.io" {
+		err2 = fmt.Errorf("got %q", namespace)
+	}
+	return first(err, err2, c.expect("Meta", "kuasar-key", "none"))
+}
+
+func deadline(c *client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	got, err := c.ask(ctx, "TimeLeft", text(""))
+	if err != nil {
+		return err
+	}
+	if left, err := strconv.Atoi(string(got)); err != nil || left <= 30_000 || left > 60_000 {
+		return fmt.Errorf("the server has %q left of a minute", got)
+	}
+	if err := c.expect("TimeLeft", "", "none"); err != nil {
+		return err
+	}
+	short, cancel2 := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel2()
+	_, err = c.ask(short, "Wait", text(""))
+	// Whether Go's own timer or our answer comes first is a race.
+	if !errors.Is(err, context.DeadlineExceeded) && status.Code(err) != codes.DeadlineExceeded {
+		return fmt.Errorf("%v, not a deadline", err)
+	}
+	return waits(c, "1 deadlines, 0 cancelled")
+}
+
+// Go sends what is left, and that is less than nothing here.
+func expired(c *client) error {
+	ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Minute))
+	defer cancel()
+	_, err := c.ask(ctx, "Echo", text("a"))
+	if !errors.Is(err, context.DeadlineExceeded) && status.Code(err) != codes.DeadlineExceeded {
+		return fmt.Errorf("%v, not a deadline", err)
+	}
+	return c.alive()
+}
+
+// Nothing of it is on the wire: the answer comes late and goes nowhere.
+func cancel(c *client) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err := c.ask(ctx, "Nap", text("200"))
+	if !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%v, not cancelled", err)
+	}
+	return first(c.expect("Nap", "300", "300"), c.alive())
+}
+
+func waits(c *client, want string) error {
+	var err error
+	for range 100 {
+		if err = c.expect("Waits", "", want); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
+
+// The largest payload whose request fills a frame to the last byte.
+func largest(method string) int {
+	size := limit - 64
+	for proto.Size(&ttrpc.Request{Service: service, Method: method, Payload: make([]byte, proto.Size(blob(size+1)))}) <= limit {
+		size++
+	}
+	return size
+}
+
+func boundary(c *client) error {
+	request := blob(largest("Echo"))
+	got, err := c.ask(context.Background(), "Echo", request)
+	if err == nil && !bytes.Equal(got, request.Value) {
+		err = errors.New("the answer is another")
+	}
+	// Tag and length of the payload, and of the bytes in it.
+	size := limit - 10
+	given, err2 := c.ask(context.Background(), "Give", text(strconv.Itoa(size)))
+	if err2 == nil && len(given) != size {
+		err2 = fmt.Errorf("given %d bytes, not %d", len(given), size)
+	}
+	return first(err, err2, c.alive())
+}
+
+// Go refuses its own; the ids that it wastes on them are a gap for the server.
+func oversizeRequest(c *client) error {
+	for range 3 {
+		_, err := c.ask(context.Background(), "Echo", blob(largest("Echo")+1))
+		if err := failed(err, codes.ResourceExhausted); err != nil {
+			return err
+		}
+	}
+	return c.alive()
+}
+
+func oversizeResponse(c *client) error {
+	for _, size := range []int{limit - 9, limit, 2 * limit} {
+		_, err := c.ask(context.Background(), "Give", text(strconv.Itoa(size)))
+		if err := failed(err, codes.ResourceExhausted); err != nil {
+			return err
+		}
+	}
+	return c.alive()
+}
+
+func concurrent(c *client) error {
+	const calls = 512
+	return together(calls, func(i int) error {
+		turn := fmt.Sprintf("%d/%d", i, calls)
+		return c.expect("Turn", turn, turn)
+	})
+}
+
+func connections(c *client) error {
+	return together(100, func(i int) error {
+		other, err := dial(c.socket)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		for call := range 10 {
+			word := fmt.Sprintf("%d of connection %d", call, i)
+			if err := other.expect("Echo", word, word); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// For a test that kills us, or the server.
+func hold(c *client) error {
+	_, err := c.ask(context.Background(), "Wait", text(""))
+	if errors.Is(err, ttrpc.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("%v, not closed", err)
+}
+
+// For a server that is stopped meanwhile: what it has begun is answered.
+func drain(c *client) error {
+	err := together(20, func(int) error { return c.expect("Nap", "700", "700") })
+	if err != nil {
+		return err
+	}
+	if err := c.alive(); err == nil {
+		return errors.New("the server has not stopped")
+	}
+	return nil
+}
