@@ -41,8 +41,6 @@ command.SetAction(async (arguments, cancellationToken) =>
     {
         var sandboxer = new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup));
         await using var host = new SandboxerHost(sandboxer, options);
-        // A runtime that is not there or does not run is better told now than at the first container.
-        await sandboxer.GetRuntimeVersionAsync(cancellationToken);
         await host.RunAsync(cancellationToken);
         return 0;
     }

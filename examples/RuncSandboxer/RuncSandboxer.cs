@@ -12,17 +12,16 @@ internal sealed class RuncSandboxer(string runtimePath, bool systemdCgroup) : Sa
     public override Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken) =>
         Task.FromResult<Sandbox>(new RuncSandbox(options => RuntimeFor(spec, options)));
 
-    public override async Task<RuntimeInfo> GetInfoAsync(CancellationToken cancellationToken) => new()
+    public override async Task<RuntimeInfo> GetInfoAsync(CancellationToken cancellationToken)
     {
-        Name = "io.containerd.kuasar-runc.v1",
-        Version = new RuntimeVersion { Version = await GetRuntimeVersionAsync(cancellationToken) },
-        Features = TypeUrl.PackJson(TypeUrl.OciFeatures, await Runtime.GetFeaturesAsync(cancellationToken)),
-    };
-
-    /// <summary>Fails when the runtime is not there or does not run.</summary>
-    internal Task<string> GetRuntimeVersionAsync(CancellationToken cancellationToken) => Runtime.GetVersionAsync(cancellationToken);
-
-    private OciRuntime Runtime => new(new OciRuntimeOptions { Path = runtimePath, Root = Path.Combine(Services.RunDirectory, "runtime") }, Services);
+        var runtime = new OciRuntime(new OciRuntimeOptions { Path = runtimePath, Root = Path.Combine(Services.RunDirectory, "runtime") }, Services);
+        return new RuntimeInfo
+        {
+            Name = "io.containerd.kuasar-runc.v1",
+            Version = new RuntimeVersion { Version = await runtime.GetVersionAsync(cancellationToken) },
+            Features = TypeUrl.PackJson(TypeUrl.OciFeatures, await runtime.GetFeaturesAsync(cancellationToken)),
+        };
+    }
 
     // runc knows containers by id alone, so each containerd and namespace has a state folder of its own.
     private OciRuntime RuntimeFor(SandboxSpec sandbox, Options options) => new(new OciRuntimeOptions
