@@ -68,8 +68,8 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     public Task StartAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        Libc.CreateFolders(_paths.Run, TaskRecordFile.FolderMode);
-        _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, 0x180 /* 0600 */);
+        Libc.CreateFolders(_paths.Run, DomainPaths.FolderMode);
+        _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, DomainPaths.FileMode);
         if (!Libc.TryLock(_lock))
         {
             throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");

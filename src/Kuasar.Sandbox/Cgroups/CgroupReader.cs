@@ -125,6 +125,20 @@ internal sealed class CgroupReader : IDisposable
         return at >= 0;
     }
 
+    /// <summary>The next "name=value" of a line; words of another shape are passed over. False at the end.</summary>
+    internal static bool NextAssignment(scoped ref ReadOnlySpan<char> line, out ReadOnlySpan<char> name, out ReadOnlySpan<char> value)
+    {
+        while (NextWord(ref line) is { IsEmpty: false } word)
+        {
+            if (SplitAt('=', word, out name, out value))
+            {
+                return true;
+            }
+        }
+        name = value = default;
+        return false;
+    }
+
     private void Grow()
     {
         var bytes = ArrayPool<byte>.Shared.Rent(_bytes.Length * 2);

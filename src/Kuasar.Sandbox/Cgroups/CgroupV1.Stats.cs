@@ -135,9 +135,8 @@ internal sealed partial class CgroupV1
         while (CgroupReader.NextLine(ref text, out var line))
         {
             var entry = new RdmaEntry { Device = CgroupReader.NextWord(ref line).ToString() };
-            while (CgroupReader.NextWord(ref line) is { IsEmpty: false } word)
+            while (CgroupReader.NextAssignment(ref line, out var name, out var number))
             {
-                CgroupReader.SplitAt('=', word, out var name, out var number);
                 var value = (uint)Math.Min(CgroupReader.Number(number) ?? 0, uint.MaxValue);
                 switch (name)
                 {

@@ -166,7 +166,7 @@ internal sealed partial class CgroupV2
                 continue;
             }
             var entry = new IOEntry { Major = majorNumber, Minor = minorNumber };
-            while (NextAssignment(ref line, out var name, out var word))
+            while (CgroupReader.NextAssignment(ref line, out var name, out var word))
             {
                 var value = CgroupReader.Number(word) ?? 0;
                 switch (name)
@@ -202,7 +202,7 @@ internal sealed partial class CgroupV2
         while (CgroupReader.NextLine(ref text, out var line))
         {
             var entry = new RdmaEntry { Device = CgroupReader.NextWord(ref line).ToString() };
-            while (NextAssignment(ref line, out var name, out var word))
+            while (CgroupReader.NextAssignment(ref line, out var name, out var word))
             {
                 var value = (uint)Math.Min(CgroupReader.Number(word) ?? 0, uint.MaxValue);
                 switch (name)
@@ -227,7 +227,7 @@ internal sealed partial class CgroupV2
         {
             var kind = CgroupReader.NextWord(ref line);
             var data = new PSIData();
-            while (NextAssignment(ref line, out var name, out var word))
+            while (CgroupReader.NextAssignment(ref line, out var name, out var word))
             {
                 switch (name)
                 {
@@ -248,18 +248,4 @@ internal sealed partial class CgroupV2
 
     private static double Average(ReadOnlySpan<char> word) =>
         double.TryParse(word, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) ? value : 0;
-
-    /// <summary>The next "name=value" of a line; words of another shape are passed over. False at the end.</summary>
-    private static bool NextAssignment(scoped ref ReadOnlySpan<char> line, out ReadOnlySpan<char> name, out ReadOnlySpan<char> value)
-    {
-        while (CgroupReader.NextWord(ref line) is { IsEmpty: false } word)
-        {
-            if (CgroupReader.SplitAt('=', word, out name, out value))
-            {
-                return true;
-            }
-        }
-        name = value = default;
-        return false;
-    }
 }

@@ -30,7 +30,7 @@ public sealed class OciRuntime
         _options = options;
         _services = services;
         _path = Find(options.Path);
-        Libc.CreateFolders(options.Root, TaskRecordFile.FolderMode);
+        Libc.CreateFolders(options.Root, DomainPaths.FolderMode);
     }
 
     /// <summary>Absolute path of the binary.</summary>

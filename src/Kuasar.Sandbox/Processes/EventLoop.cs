@@ -11,7 +11,7 @@ namespace Kuasar.Sandbox.Processes;
 /// </summary>
 internal sealed unsafe partial class EventLoop : IDisposable
 {
-    internal const uint In = 1, Priority = 2, Out = 4, Error = 8, HangUp = 16, EdgeTriggered = 1u << 31;
+    internal const uint In = 1, Out = 4, Error = 8, HangUp = 16, EdgeTriggered = 1u << 31;
 
     private const int AddOperation = 1, RemoveOperation = 2, ModifyOperation = 3;
 

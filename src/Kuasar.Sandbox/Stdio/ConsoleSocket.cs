@@ -21,7 +21,7 @@ internal sealed partial class ConsoleSocket : IDisposable
 
     internal static ConsoleSocket Listen(string directory)
     {
-        Libc.CreateFolders(directory, TaskRecordFile.FolderMode);
+        Libc.CreateFolders(directory, DomainPaths.FolderMode);
         var socket = new ConsoleSocket(System.IO.Path.Combine(directory, $"{Environment.ProcessId}-{Interlocked.Increment(ref s_last)}.sock"));
         File.Delete(socket.Path);
         socket._listener.Bind(new UnixDomainSocketEndPoint(socket.Path));

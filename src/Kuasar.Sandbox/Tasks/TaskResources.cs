@@ -17,7 +17,7 @@ internal sealed class TaskResources(string folder, TaskRecord record)
 
     internal void Open()
     {
-        Libc.CreateFolders(folder, TaskRecordFile.FolderMode);
+        Libc.CreateFolders(folder, DomainPaths.FolderMode);
         TaskRecordFile.Write(folder, record);
     }
 

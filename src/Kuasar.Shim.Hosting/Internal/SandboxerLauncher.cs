@@ -27,8 +27,8 @@ internal static class SandboxerLauncher
     private static SandboxerConnection Launch(ShimSettings settings, string program, TimeSpan timeout)
     {
         var deadline = Deadline.After(settings.Options.SandboxerStartTimeout);
-        Libc.CreateFolders(settings.Paths.Run, TaskRecordFile.FolderMode);
-        using var gate = Libc.Open(Path.Combine(settings.Paths.Run, "start.lock"), Libc.O_RDWR | Libc.O_CREAT, TaskRecordFile.FileMode);
+        Libc.CreateFolders(settings.Paths.Run, DomainPaths.FolderMode);
+        using var gate = Libc.Open(Path.Combine(settings.Paths.Run, "start.lock"), Libc.O_RDWR | Libc.O_CREAT, DomainPaths.FileMode);
         while (!Libc.TryLock(gate))
         {
             if (deadline.IsOver)
@@ -67,7 +67,7 @@ internal static class SandboxerLauncher
 
     private static int Spawn(ShimSettings settings, string program, string log)
     {
-        using var output = Libc.Open(log, Libc.O_WRONLY | Libc.O_APPEND | Libc.O_CREAT | Libc.O_NOFOLLOW, TaskRecordFile.FileMode);
+        using var output = Libc.Open(log, Libc.O_WRONLY | Libc.O_APPEND | Libc.O_CREAT | Libc.O_NOFOLLOW, DomainPaths.FileMode);
         // containerd reads a shim's output to its end: one inherited fd and `start` hangs for as long as the sandboxer lives.
         Libc.CloseAllOnExec();
         return Libc.Spawn(new SpawnRequest(program, settings.SandboxerArguments)

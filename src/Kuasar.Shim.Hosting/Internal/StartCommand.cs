@@ -81,14 +81,12 @@ internal static class StartCommand
     // containerd 1.7 finds the task again after its own restart by this file, which the shim has to write.
     private static void WriteAddress(string answer)
     {
-        using (var file = Libc.Open(".address", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC | Libc.O_NOFOLLOW, TaskRecordFileMode))
+        using (var file = Libc.Open(".address", Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC | Libc.O_NOFOLLOW, Kuasar.Domain.DomainPaths.FileMode))
         {
             Libc.WriteAll(file, Encoding.UTF8.GetBytes(answer), "address");
         }
         Libc.Rename(".address", "address");
     }
-
-    private const uint TaskRecordFileMode = Kuasar.Domain.TaskRecordFile.FileMode;
 
     private static string First(string? a, string? b, string? c) => !string.IsNullOrEmpty(a) ? a : !string.IsNullOrEmpty(b) ? b : c ?? "";
 }

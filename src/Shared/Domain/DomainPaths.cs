@@ -16,6 +16,9 @@ namespace Kuasar.Domain;
 /// </summary>
 internal sealed class DomainPaths(string runFolder)
 {
+    /// <summary>Everything is root's alone: 0600 and 0700.</summary>
+    internal const uint FileMode = 0x180, FolderMode = 0x1C0;
+
     /// <summary>sun_path holds 108 bytes, the last of them 0.</summary>
     internal const int MaxSocketPath = 107;
 

@@ -19,8 +19,6 @@ namespace Kuasar.Domain;
 /// </summary>
 internal static class TaskRecordFile
 {
-    internal const uint FileMode = 0x180, FolderMode = 0x1C0; // 0600, 0700
-
     private const int CrcOffset = 4, PayloadOffset = 8, MaxLength = 4 << 20;
 
     private static ReadOnlySpan<byte> Magic => "KTR1"u8;
@@ -35,11 +33,11 @@ internal static class TaskRecordFile
         record.WriteTo(content.AsSpan(PayloadOffset));
         BinaryPrimitives.WriteUInt32LittleEndian(content.AsSpan(CrcOffset), Crc32C(content.AsSpan(PayloadOffset)));
 
-        Libc.CreateFolders(taskFolder, FolderMode);
+        Libc.CreateFolders(taskFolder, DomainPaths.FolderMode);
         var path = PathIn(taskFolder);
         // By process: a sandboxer that starts and a shim may write at once.
         var temporary = string.Create(CultureInfo.InvariantCulture, $"{path}.{Environment.ProcessId}.tmp");
-        using (var file = Libc.Open(temporary, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC, FileMode))
+        using (var file = Libc.Open(temporary, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC, DomainPaths.FileMode))
         {
             Libc.WriteAll(file, content, temporary);
             Libc.Sync(file, temporary);
@@ -78,7 +76,7 @@ internal static class TaskRecordFile
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
     internal static string Quarantine(DomainPaths paths, string taskFolder)
     {
-        Libc.CreateFolders(paths.Quarantine, FolderMode);
+        Libc.CreateFolders(paths.Quarantine, DomainPaths.FolderMode);
         var name = Path.GetRelativePath(paths.Tasks, taskFolder).Replace('/', '~');
         var moment = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
         var target = Path.Combine(paths.Quarantine, string.Create(CultureInfo.InvariantCulture, $"{name}~{moment}~{Environment.ProcessId}.task.pb"));

@@ -5,7 +5,7 @@ namespace Kuasar.Linux;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0x40, O_EXCL = 0x80, O_NOCTTY = 0x100, O_APPEND = 0x400,
+    internal const int O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0x40, O_NOCTTY = 0x100, O_APPEND = 0x400,
         O_NONBLOCK = 0x800, O_DIRECTORY = 0x10000, O_NOFOLLOW = 0x20000, O_CLOEXEC = 0x80000, O_PATH = 0x200000;
 
     private const int F_DUPFD_CLOEXEC = 1030, F_GETFL = 3, F_SETFL = 4, LOCK_EX = 2, LOCK_NB = 4;

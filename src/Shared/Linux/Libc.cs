@@ -10,8 +10,8 @@ namespace Kuasar.Linux;
 /// </summary>
 internal static unsafe partial class Libc
 {
-    internal const int EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, ECHILD = 10, EAGAIN = 11, EACCES = 13, EBUSY = 16,
-        EEXIST = 17, EINVAL = 22, EPIPE = 32, ENOSYS = 38;
+    internal const int ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, ECHILD = 10, EAGAIN = 11, EBUSY = 16,
+        EEXIST = 17, EINVAL = 22, EPIPE = 32;
 
     /// <summary>Throws what errno says of the call that has just failed.</summary>
     internal static LinuxException Error(string call) => new(call, Marshal.GetLastPInvokeError());

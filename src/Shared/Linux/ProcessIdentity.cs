@@ -72,7 +72,7 @@ internal static class ProcessIdentity
             var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
             return ulong.Parse(fields[22 - 3], CultureInfo.InvariantCulture);
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or IOException)
+        catch (IOException)
         {
             return null;
         }
