@@ -21,21 +21,3 @@ public abstract class Sandboxer
         internal set;
     }
 }
-
-/// <summary>A pod's surroundings: what its containers share. Its containers may be created concurrently.</summary>
-/// <remarks>
-/// With <c>sandboxer = "podsandbox"</c> containerd never speaks of sandboxes: the library makes one at the first container of a pod, by
-/// the CRI annotations of its spec, and one for each container that stands alone; it ends with its last container.
-/// </remarks>
-public abstract class Sandbox : IAsyncDisposable
-{
-    /// <summary>Makes a container. On failure nothing of it may be left.</summary>
-    public abstract Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken);
-
-    /// <summary>Ends the sandbox and frees what it holds. Called once, when no container is left.</summary>
-    public virtual ValueTask DisposeAsync()
-    {
-        GC.SuppressFinalize(this);
-        return ValueTask.CompletedTask;
-    }
-}

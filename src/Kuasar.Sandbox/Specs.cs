@@ -1,4 +1,5 @@
 using Google.Protobuf.WellKnownTypes;
+using Kuasar.Protocol.Contracts.Cri;
 using Kuasar.Sandbox.Stdio;
 
 namespace Kuasar.Sandbox;
@@ -18,6 +19,18 @@ public sealed class SandboxSpec
 
     /// <summary>Short name of the containerd that asks: ids are unique only within (this, namespace).</summary>
     public required string Instance { get; init; }
+
+    /// <summary>A folder of the sandbox's own, mode 0700, below the run directory; it goes with the sandbox. Nothing in it is mounted when it goes.</summary>
+    public required string WorkDirectory { get; init; }
+
+    /// <summary>
+    /// The pod as the CRI describes it, on the routes of the Sandbox API; null for a sandbox that containerd does not know of (podsandbox
+    /// and <c>ctr</c>), or when a client other than the CRI made it.
+    /// </summary>
+    public PodSandboxConfig? Pod { get; init; }
+
+    /// <summary>The pod's network namespace, a path below /run/netns or the like, made and removed by containerd; null for the host's network.</summary>
+    public string? NetworkNamespace { get; init; }
 }
 
 /// <summary>A container to be made. Ids have passed the identifier rule; the rootfs is mounted; stdio is open.</summary>
