@@ -57,7 +57,7 @@ read_settings() {
   case $testbed$run$dist in *[[:space:]\'\"]*) die "blanks or quotes in the test bed's folders" ;; esac
 
   images=$testbed/images config=$testbed/config.toml network=kuasar-$KUASAR_BRIDGE
-  socket=$run/containerd.sock log=$run/containerd.log pid_file=$run/containerd.pid
+  socket=$run/containerd.sock log=$run/containerd.log pid_file=$run/containerd.pid proxy=$run/kuasar-runc.sock
 }
 
 note_settings() {
@@ -332,6 +332,9 @@ runtimes() {
   [$1.runtimes.kuasar-runc]
     runtime_type = 'io.containerd.kuasar-runc.v1'
     $2 = 'podsandbox'
+  [$1.runtimes.kuasar-runc-shim]
+    runtime_type = 'io.containerd.kuasar-runc.v1'
+    $2 = 'shim'
 T
 }
 
@@ -380,6 +383,12 @@ $(runtime_settings)
   [$runtime.containerd]
     default_runtime_name = 'runc'
 $(runtimes "$runtime.containerd" sandboxer)
+  [$runtime.containerd.runtimes.kuasar-runc-proxy]
+    runtime_type = 'io.containerd.kuasar-runc.v1'
+    sandboxer = 'kuasar-runc'
+[proxy_plugins.kuasar-runc]
+  type = 'sandbox'
+  address = '$proxy'
 T
 }
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Kuasar.Sandbox;
+using Kuasar.Sandbox.Grpc;
 using Microsoft.Extensions.Logging;
 using RuncSandboxer;
 
@@ -14,6 +15,15 @@ var runtime = new Option<string>("--runtime")
     DefaultValueFactory = _ => "runc",
 };
 var systemdCgroup = new Option<bool>("--systemd-cgroup") { Description = "Let systemd manage cgroups" };
+var proxy = new Option<string?>("--proxy")
+{
+    Description = "Also serves a proxy plugin of containerd (type = \"sandbox\") on this socket",
+};
+var containerd = new Option<string>("--containerd")
+{
+    Description = "The gRPC socket of the containerd that has the proxy plugin",
+    DefaultValueFactory = _ => "/run/containerd/containerd.sock",
+};
 var logLevels = new Dictionary<string, LogLevel>
 {
     ["trace"] = LogLevel.Trace, ["debug"] = LogLevel.Debug, ["info"] = LogLevel.Information, ["warn"] = LogLevel.Warning, ["error"] = LogLevel.Error,
@@ -27,7 +37,7 @@ logLevel.AcceptOnlyFromAmong([.. logLevels.Keys]);
 
 var command = new RootCommand("Runs all runc containers and pods of a node's containerd in one resident process.")
 {
-    runDirectory, runtime, systemdCgroup, logLevel,
+    runDirectory, runtime, systemdCgroup, proxy, containerd, logLevel,
 };
 command.SetAction(async (arguments, cancellationToken) =>
 {
@@ -37,6 +47,10 @@ command.SetAction(async (arguments, cancellationToken) =>
         RunDirectory = Path.GetFullPath(arguments.GetRequiredValue(runDirectory)),
         LogLevel = logLevels[arguments.GetRequiredValue(logLevel)],
     };
+    if (arguments.GetValue(proxy) is { } socket)
+    {
+        options.Routes.Add(new ProxyRoute(Path.GetFullPath(socket)) { ContainerdAddress = arguments.GetRequiredValue(containerd) });
+    }
     try
     {
         var sandboxer = new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup));

@@ -28,6 +28,9 @@ public sealed class SandboxerOptions
     /// <summary>Give memory back to the system when nothing happens after a busy time.</summary>
     public bool TrimMemoryWhenIdle { get; set; } = true;
 
+    /// <summary>Further ways by which containerds reach the sandboxer; shims always can.</summary>
+    public IList<ISandboxerRoute> Routes { get; } = [];
+
     internal DomainPaths Validate()
     {
         if (!ContainerdId.IsValid(Name))
