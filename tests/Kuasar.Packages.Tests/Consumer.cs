@@ -58,7 +58,7 @@ internal sealed class Consumer : IDisposable
         Write("Directory.Packages.props", "<Project />");
         File.Copy(Path.Combine(Settings.Repository, "global.json"), Path.Combine(_folder, "global.json"));
         Write("Consumer.slnx", """<Solution><Project Path="Sandboxer/Sandboxer.csproj" /><Project Path="Shim/Shim.csproj" /></Solution>""");
-        WriteProject("Sandboxer", "RuncSandboxer", "kuasar-runc-sandboxer", ("Kuasar.Sandbox", feed.Version), ("System.CommandLine", CentralVersion("System.CommandLine")));
+        WriteProject("Sandboxer", "RuncSandboxer", "kuasar-runc-sandboxer", ("Kuasar.Sandbox.Grpc", feed.Version), ("System.CommandLine", CentralVersion("System.CommandLine")));
         WriteProject("Shim", "RuncShim", "containerd-shim-kuasar-runc-v1", ("Kuasar.Shim.Hosting", feed.Version));
     }
 

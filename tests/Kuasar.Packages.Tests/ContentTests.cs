@@ -13,6 +13,7 @@ public sealed class ContentTests(Feed feed)
     [Theory]
     [InlineData("Kuasar.Protocol")]
     [InlineData("Kuasar.Sandbox")]
+    [InlineData("Kuasar.Sandbox.Grpc")]
     [InlineData("Kuasar.Shim.Hosting")]
     public void A_package_holds_an_assembly_its_documentation_a_readme_and_nothing_else(string id)
     {
@@ -32,6 +33,7 @@ public sealed class ContentTests(Feed feed)
     [Theory]
     [InlineData("Kuasar.Protocol", "Google.Protobuf", "Grpc.Core.Api", "Microsoft.Extensions.Logging.Abstractions")]
     [InlineData("Kuasar.Sandbox", "Kuasar.Protocol", "Microsoft.Extensions.Hosting.Abstractions", "Microsoft.Extensions.Logging.Abstractions")]
+    [InlineData("Kuasar.Sandbox.Grpc", "Grpc.AspNetCore.Server", "Kuasar.Sandbox")]
     [InlineData("Kuasar.Shim.Hosting", "Kuasar.Protocol")]
     public void A_package_says_what_it_is_and_what_it_needs(string id, params string[] needs)
     {
@@ -60,6 +62,7 @@ public sealed class ContentTests(Feed feed)
     [Theory]
     [InlineData("Kuasar.Protocol")]
     [InlineData("Kuasar.Sandbox")]
+    [InlineData("Kuasar.Sandbox.Grpc")]
     [InlineData("Kuasar.Shim.Hosting")]
     public void Symbols_belong_to_the_assembly_and_hold_the_sources_that_no_repository_has(string id)
     {

@@ -5,7 +5,7 @@ namespace Kuasar.Packages.Tests;
 /// <summary>The packages, made for this run in a version that no cache can have.</summary>
 public sealed class Feed : IAsyncLifetime
 {
-    internal static readonly string[] Ids = ["Kuasar.Protocol", "Kuasar.Sandbox", "Kuasar.Shim.Hosting"];
+    internal static readonly string[] Ids = ["Kuasar.Protocol", "Kuasar.Sandbox", "Kuasar.Sandbox.Grpc", "Kuasar.Shim.Hosting"];
 
     internal string Version { get; } = $"0.1.0-test.{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}";
 
