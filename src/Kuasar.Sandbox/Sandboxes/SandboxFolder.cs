@@ -11,14 +11,18 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
     private static readonly TimeSpan EndLimit = TimeSpan.FromSeconds(2);
 
     private readonly Lock _lock = new();
+    private bool _opened;
     private bool _written;
     private bool _released;
 
     internal string Path => path;
 
+    internal DateTimeOffset CreatedAt { get; } = record.CreatedAt.ToDateTimeOffset();
+
     /// <summary>Makes the folder. An implied sandbox has a record only when it has something to write down: most hold nothing.</summary>
     internal void Open()
     {
+        _opened = true;
         Libc.CreateFolders(path, DomainPaths.FolderMode);
         if (!record.Implied)
         {
@@ -56,6 +60,11 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
     /// <exception cref="IOException">Something is left; the record is kept.</exception>
     internal async Task ReleaseAsync()
     {
+        if (!_opened)
+        {
+            // What lies there is an earlier life's.
+            return;
+        }
         var problems = new List<string>();
         // Whoever still writes something down has done it before, or is refused.
         SandboxRecord last;
