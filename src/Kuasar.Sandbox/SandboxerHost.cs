@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Kuasar.Domain;
 using Kuasar.Linux;
 using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Hosting;
 using Kuasar.Sandbox.Processes;
@@ -21,6 +22,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
 {
     private readonly DomainPaths _paths;
     private readonly SandboxerOptions _options;
+    private readonly ILoggerFactory _loggers;
     private readonly ILogger _logger;
     private readonly EventLoop _loop;
     private readonly ChildReaper _reaper;
@@ -33,6 +35,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly IdleTrimmer? _trimmer;
     private SafeFileHandle? _lock;
     private IConnectionSource? _controlSource;
+    private readonly List<IAsyncDisposable> _routes = [];
     private Task _background = Task.CompletedTask;
     private int _disposed;
 
@@ -44,7 +47,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _paths = options.Validate();
-        var loggers = options.LoggerFactory ?? new StderrLoggerFactory(options.LogLevel);
+        var loggers = _loggers = options.LoggerFactory ?? new StderrLoggerFactory(options.LogLevel);
         var time = options.TimeProvider;
         _logger = loggers.CreateLogger("Kuasar.Sandbox");
 
@@ -69,7 +72,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
 
     /// <summary>Begins to serve; shims can connect when this returns.</summary>
     /// <exception cref="SandboxException">AlreadyExists: another sandboxer serves this run directory.</exception>
-    public Task StartAsync(CancellationToken cancellationToken = default)
+    public async Task StartAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
         Libc.CreateFolders(_paths.Run, DomainPaths.FolderMode);
@@ -80,8 +83,15 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         }
         _controlSource = _transports.Listen(_paths.ControlSocket);
         _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), FinishAbandonedAsync());
+        var context = new SandboxerRouteContext(
+            (grpc, ttrpc) => new ControllerService(new ContainerdInstance { GrpcAddress = grpc, TtrpcAddress = ttrpc }, _endpoints),
+            _transports.Listen,
+            _loggers);
+        foreach (var route in _options.Routes)
+        {
+            _routes.Add(await route.StartAsync(context, cancellationToken).ConfigureAwait(false));
+        }
         Serving(_logger, _options.Name, _options.Version, _paths.ControlSocket);
-        return Task.CompletedTask;
     }
 
     // A sandbox's tasks before itself.
@@ -121,6 +131,10 @@ public sealed partial class SandboxerHost : IAsyncDisposable
             await source.DisposeAsync().ConfigureAwait(false);
         }
         await _control.DisposeAsync().ConfigureAwait(false);
+        foreach (var route in _routes)
+        {
+            await route.DisposeAsync().ConfigureAwait(false);
+        }
         await _endpoints.DisposeAsync().ConfigureAwait(false);
         await _background.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _trimmer?.Dispose();

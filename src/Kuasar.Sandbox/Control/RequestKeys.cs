@@ -13,11 +13,14 @@ internal sealed class RequestKeys(string instance, string endpointNamespace)
     internal TaskKey Of(string id, ServerCallContext call)
     {
         // containerd 1.7 sends no metadata: there the socket says it.
-        var containerdNamespace = call.RequestHeaders.GetValue(NamespaceHeader) ?? endpointNamespace;
-        return !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace)
-            : !ContainerdId.IsValid(id) ? throw Invalid("id", id)
-            : new TaskKey(instance, containerdNamespace, id);
+        return Of(instance, call.RequestHeaders.GetValue(NamespaceHeader) ?? endpointNamespace, id);
     }
+
+    /// <inheritdoc cref="Of(string, ServerCallContext)"/>
+    internal static TaskKey Of(string instance, string containerdNamespace, string id) =>
+        !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace)
+        : !ContainerdId.IsValid(id) ? throw Invalid("id", id)
+        : new TaskKey(instance, containerdNamespace, id);
 
     internal static SandboxException Invalid(string what, string value) =>
         new(SandboxError.InvalidArgument, $"{what} \"{(value.Length > 100 ? value[..100] + "…" : value)}\" is not valid");
