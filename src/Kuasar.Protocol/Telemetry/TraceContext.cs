@@ -50,8 +50,7 @@ internal static class TraceContext
         Activity.Current = current;
         if (activity is not null && headers is not null)
         {
-            // The last added comes first.
-            foreach (var (key, value) in propagator.ExtractBaggage(headers, Read)?.Reverse() ?? [])
+            foreach (var (key, value) in propagator.ExtractBaggage(headers, Read) ?? [])
             {
                 activity.AddBaggage(key, value);
             }
