@@ -53,6 +53,8 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
         ? $"unix:pid={peer.ProcessId},uid={peer.UserId},gid={peer.GroupId}"
         : "unknown";
 
+    internal AuthContext PeerAuth => field ??= Server.PeerAuth.Of(_connection.Peer);
+
     /// <summary>Serves until the connection ends. Never throws.</summary>
     internal async Task RunAsync()
     {
