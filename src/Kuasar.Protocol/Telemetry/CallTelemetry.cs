@@ -36,9 +36,7 @@ internal sealed class CallTelemetry
             return null;
         }
         var labels = MethodLabels.Of(method);
-        var activity = traced ? TtrpcTelemetry.Source.StartActivity(ActivityKind.Client, default, labels.Tags, name: labels.SpanName) : null;
-        // The call goes on without us; what the caller does meanwhile is no part of it.
-        Activity.Current = ambient;
+        var activity = traced ? StartSpan(labels) : null;
         if ((activity ?? ambient) is { } context)
         {
             options = TraceContext.Inject(context, options.Headers) is { } headers ? options.WithHeaders(headers) : options;
@@ -102,10 +100,16 @@ internal sealed class CallTelemetry
         }
     }
 
+    // What the caller does while the call goes on is no part of its span.
+    private static Activity? StartSpan(MethodLabels labels)
+    {
+        using var current = CurrentActivity.Keep();
+        return TtrpcTelemetry.Source.StartActivity(ActivityKind.Client, default, labels.Tags, name: labels.SpanName);
+    }
+
     private static void Stop(Activity activity, StatusCode code, string? error, string? message)
     {
-        // Start and Stop meddle with the current activity, and this is often the thread of the connection's reader.
-        var current = Activity.Current;
+        using var current = CurrentActivity.Keep(); // this may be the connection's reader, or whoever cancels the call
         if (activity.Id is null)
         {
             activity.Start(); // it failed before its handler began
@@ -117,6 +121,5 @@ internal sealed class CallTelemetry
             activity.SetStatus(ActivityStatusCode.Error, message);
         }
         activity.Stop();
-        Activity.Current = current == activity ? null : current;
     }
 }

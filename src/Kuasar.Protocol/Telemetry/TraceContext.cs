@@ -44,10 +44,9 @@ internal static class TraceContext
         }
         ActivityContext.TryParse(parent, state, isRemote: true, out var context);
         // Without a parent the source would take the current activity, and whoever started the server is none of the call's.
-        var current = Activity.Current;
+        using var current = CurrentActivity.Keep();
         Activity.Current = null;
         var activity = TtrpcTelemetry.Source.CreateActivity(labels.SpanName, ActivityKind.Server, context, labels.Tags);
-        Activity.Current = current;
         if (activity is not null && headers is not null)
         {
             foreach (var (key, value) in propagator.ExtractBaggage(headers, Read) ?? [])

@@ -221,6 +221,32 @@ public sealed class SpanTests : IDisposable
     }
 
     [Theory]
+    [MemberData(nameof(Kinds.Data), MemberType = typeof(Kinds))]
+    public async Task CallersCurrentActivity_IsKept_EvenOneThatHasStopped(string kind)
+    {
+        using var spans = new Spans();
+        await using var server = new TestServer();
+        await using var client = server.Client();
+        using var caller = Callers.StartActivity("caller")!;
+        // As work has it that outlives the request that began it.
+        var flow = ExecutionContext.Capture()!;
+        caller.Stop();
+        ExecutionContext.Restore(flow);
+        Assert.Same(caller, Activity.Current);
+        var call = Kinds.Call(new Echo.EchoClient(client), kind, Hello);
+        Assert.Same(caller, Activity.Current);
+        await call;
+        Assert.Same(caller, Activity.Current);
+        using (var cancelled = new Echo.EchoClient(client).Both())
+        {
+            cancelled.Dispose();
+            Assert.Same(caller, Activity.Current);
+        }
+        Assert.All(spans.Ended.Where(span => span.Kind == ActivityKind.Client), span => Assert.Equal(caller.SpanId, span.ParentSpanId));
+        Activity.Current = null;
+    }
+
+    [Theory]
     [InlineData("nonsense")]
     [InlineData("00-00000000000000000000000000000000-b7ad6b7169203331-01")]
     [InlineData(null)]
