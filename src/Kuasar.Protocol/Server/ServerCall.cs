@@ -129,7 +129,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
                 // "An oversize response must become an error response"; an oversize error a short one.
                 error = error is null
                     ? WireStatus.Create(StatusCode.ResourceExhausted, tooLarge.Message)
-                    : WireStatus.Shorten(error);
+                    : WireStatus.Shorten(error, Connection.Options.MaxMessageSize);
                 continue;
             }
             catch (Exception exception) when (error is null) // the marshaller's

@@ -14,8 +14,11 @@ internal sealed class ServerTarget : FuzzTarget
     /// <summary>Largest message, in bytes.</summary>
     internal const int Limit = 4096;
 
+    // Most errors are longer than this.
+    private const int TinyLimit = 64;
+
     /// <summary>Bits of <see cref="Plan.Mode"/>.</summary>
-    private const byte NeverRead = 1, Abort = 2, LargeLimits = 4, Stop = 8;
+    private const byte NeverRead = 1, Abort = 2, LargeLimits = 4, Stop = 8, ReadLate = 16, TinyMessages = 32;
 
     // Small enough for small inputs to reach; but a peer that reads must not be taken for one that floods.
     private static readonly TtrpcServerOptions Small = new()
@@ -24,6 +27,7 @@ internal sealed class ServerTarget : FuzzTarget
     };
 
     private static readonly TtrpcServerOptions Flooded = Small with { WriteBufferLimit = 512 };
+    private static readonly TtrpcServerOptions Tiny = Small with { MaxMessageSize = TinyLimit };
     private static readonly TtrpcServerOptions Large = new();
 
     internal override string Name => "server";
@@ -33,14 +37,15 @@ internal sealed class ServerTarget : FuzzTarget
     internal override bool IsExpected(Exception unobserved) => unobserved is HandlerCallbackException;
 
     internal override IEnumerable<byte[]> Seeds() =>
-        from mode in new byte[] { 0, NeverRead, Abort, LargeLimits, Stop }
+        from mode in new byte[] { 0, NeverRead, Abort, LargeLimits, Stop, ReadLate, TinyMessages }
         from bytes in new[] { SeedInputs.Requests(), SeedInputs.Oddities(), [.. SeedInputs.Requests(), .. SeedInputs.Oddities()] }
         select (byte[])[mode, mode, .. bytes];
 
     internal override async ValueTask RunAsync(byte[] input)
     {
         var plan = Plan.Of(input);
-        var options = (plan.Mode & LargeLimits) != 0 ? Large : (plan.Mode & NeverRead) != 0 ? Flooded : Small;
+        var reads = (plan.Mode & (NeverRead | ReadLate)) == 0;
+        var options = !reads ? Flooded : (plan.Mode & LargeLimits) != 0 ? Large : (plan.Mode & TinyMessages) != 0 ? Tiny : Small;
         var service = new Service();
         var server = new TtrpcServer(options);
         S.BindService(server.Services, service);
@@ -49,16 +54,20 @@ internal sealed class ServerTarget : FuzzTarget
         await using (server)
         {
             await using var peer = new Peer(client);
-            if ((plan.Mode & NeverRead) == 0)
+            if (reads)
             {
                 peer.Read();
             }
             var plain = await peer.FeedAsync(plan, options.MaxMessageSize);
+            if ((plan.Mode & ReadLate) != 0)
+            {
+                peer.Read();
+            }
             if ((plan.Mode & Stop) != 0)
             {
                 await server.StopAsync(TimeSpan.Zero);
             }
-            else if (plain is { Bad: false, Missing: 0 } && (plan.Mode & NeverRead) == 0)
+            else if (plain is { Bad: false, Missing: 0 } && reads)
             {
                 await ProbeAsync(peer, plain);
             }
