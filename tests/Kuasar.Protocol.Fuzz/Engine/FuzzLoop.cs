@@ -8,6 +8,9 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
     /// <summary>An input that takes longer is a hang; they take microseconds.</summary>
     private static readonly TimeSpan HangLimit = TimeSpan.FromSeconds(20);
 
+    /// <summary>What the heap may grow by in a run, the kept inputs included: less than a few hundred bytes leaked by each.</summary>
+    private const long GrowthLimit = 24 << 20;
+
     private readonly List<byte[]> _inputs = [];
     private Exception? _unobserved;
     private long _executions;
@@ -30,6 +33,7 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
             }
         }
         var (loaded, paths, shown) = (_inputs.Count, Coverage.Count, Stopwatch.GetTimestamp());
+        var heap = GC.GetTotalMemory(forceFullCollection: true);
         output.WriteLine($"{target.Name}: seed {seed}, {loaded} inputs reach {paths} places");
         while (Stopwatch.GetElapsedTime(begin) < time && _unobserved is null)
         {
@@ -47,6 +51,12 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
         // What a faulted task was forgotten with shows when the collector finds it.
         GC.Collect();
         GC.WaitForPendingFinalizers();
+        var growth = GC.GetTotalMemory(forceFullCollection: true) - heap;
+        if (growth > GrowthLimit)
+        {
+            output.WriteLine($"{target.Name}: the heap has grown by {growth} bytes in {_executions} executions");
+            return false;
+        }
         if (_unobserved is not null)
         {
             output.WriteLine($"{target.Name}: a task's exception was observed by nobody, some input before: {_unobserved}");
@@ -55,7 +65,7 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
 
         void Show() => output.WriteLine(
             $"{target.Name}: {_executions} executions, {_executions / Stopwatch.GetElapsedTime(begin).TotalSeconds:F0}/s, "
-            + $"{Coverage.Count - paths} new places, corpus {_inputs.Count} ({_inputs.Count - loaded} new)");
+            + $"{Coverage.Count - paths} new places, corpus {_inputs.Count} ({_inputs.Count - loaded} new), heap {GC.GetTotalMemory(false) >> 20} MiB");
     }
 
     /// <summary>The inputs that reached something new, in the order they were found.</summary>

@@ -11,6 +11,8 @@ internal sealed class FrameTarget : FuzzTarget
 
     internal override string Name => "frames";
 
+    internal override int MaxLength => 512;
+
     internal override long AllocationBound(int length) => (256 << 10) + (512L * length);
 
     internal override IEnumerable<byte[]> Seeds() =>
