@@ -24,7 +24,7 @@ static async Task<int> RunAsync(int seconds, string[] names)
     var failed = 0;
     foreach (var name in names)
     {
-        if (await FuzzRun.RunAsync(FuzzTargets.Find(name).Name, Math.Max(1, seconds / names.Length), Console.Out) is { } reason)
+        if (await FuzzRun.RunAsync(FuzzTargets.Find(name).Name, seconds == 0 ? 0 : Math.Max(1, seconds / names.Length), Console.Out) is { } reason)
         {
             Console.WriteLine(reason);
             failed = 1;
@@ -36,6 +36,7 @@ static async Task<int> RunAsync(int seconds, string[] names)
 static async Task<int> ChildAsync(FuzzTarget target, int seconds, string currentFile)
 {
     Coverage.Start();
+    Coverage.IgnoreCounts = seconds == 0;
     using var current = new CurrentInput(currentFile);
     var found = Path.Combine(Corpus.Artifacts, target.Name, "found");
     var known = Corpus.Read(Corpus.Committed(target.Name)).Concat(Corpus.Read(found)).Select(file => file.Bytes);

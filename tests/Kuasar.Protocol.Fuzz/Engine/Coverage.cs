@@ -23,6 +23,9 @@ internal static unsafe class Coverage
     [ThreadStatic]
     private static string? s_method;
 
+    /// <summary>Not how often a pair was run, only that it was: leaves few inputs.</summary>
+    internal static bool IgnoreCounts { get; set; }
+
     /// <summary>Pairs ever seen.</summary>
     internal static int Count => Seen.Count(static bits => bits != 0);
 
@@ -70,7 +73,7 @@ internal static unsafe class Coverage
         }
     }
 
-    private static byte Bucket(byte count) => count == 0 ? (byte)0 : (byte)(1 << BitOperations.Log2(count));
+    private static byte Bucket(byte count) => count == 0 ? (byte)0 : IgnoreCounts ? (byte)1 : (byte)(1 << BitOperations.Log2(count));
 
     private static void OnBranch(int id, string method)
     {

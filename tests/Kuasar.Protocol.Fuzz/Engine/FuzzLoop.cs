@@ -65,7 +65,7 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
 
         void Show() => output.WriteLine(
             $"{target.Name}: {_executions} executions, {_executions / Stopwatch.GetElapsedTime(begin).TotalSeconds:F0}/s, "
-            + $"{Coverage.Count - paths} new places, corpus {_inputs.Count} ({_inputs.Count - loaded} new), heap {GC.GetTotalMemory(false) >> 20} MiB");
+            + $"{Coverage.Count - paths} new places, corpus {_inputs.Count} ({_inputs.Count - loaded} new), heap {GC.GetGCMemoryInfo().HeapSizeBytes >> 20} MiB");
     }
 
     /// <summary>The inputs that reached something new, in the order they were found.</summary>

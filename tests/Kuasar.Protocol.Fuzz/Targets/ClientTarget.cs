@@ -75,7 +75,7 @@ internal sealed class ClientTarget : FuzzTarget
         await peer.CloseAsync();
         await fed.CancelAsync();
         await Task.WhenAll(calls);
-        await Until.TrueAsync(() => ttrpc.Closed.IsCancellationRequested);
+        await Until.TrueAsync(() => ttrpc.Closed.IsCancellationRequested, "the client says that it is closed");
         FuzzFailure.Unless(ttrpc.ActiveStreams == 0, $"{ttrpc.ActiveStreams} streams are left");
         await FailsAsync(client);
         peer.CheckReceived(options.MaxMessageSize, serverSide: false);

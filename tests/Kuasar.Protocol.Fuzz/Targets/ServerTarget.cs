@@ -77,8 +77,9 @@ internal sealed class ServerTarget : FuzzTarget
             }
             await peer.CloseAsync();
             await serving;
-            await Until.TrueAsync(() => service.Running == 0);
-            await Until.TrueAsync(() => service.Connection is not { } connection || connection is { Running: 0, Streams.Count: 0 });
+            await Until.TrueAsync(() => service.Running == 0, "every handler has ended");
+            await Until.TrueAsync(
+                () => service.Connection is not { } connection || connection is { Running: 0, Streams.Count: 0 }, "no stream is left");
             peer.CheckReceived(options.MaxMessageSize, serverSide: true);
         }
         FuzzFailure.Unless(server.ActiveConnections == 0, "the server still knows a connection");

@@ -1,20 +1,25 @@
+using System.Diagnostics;
+using Kuasar.Protocol.Fuzz.Engine;
+
 namespace Kuasar.Protocol.Fuzz.Targets;
 
 internal static class Until
 {
-    /// <summary>For states without an event. Without a limit: the loop's watchdog has one for everything.</summary>
-    internal static async ValueTask TrueAsync(Func<bool> condition)
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
+
+    /// <summary>For states without an event.</summary>
+    internal static async ValueTask TrueAsync(Func<bool> condition, string what)
     {
+        var start = Stopwatch.GetTimestamp();
         for (var turns = 0; !condition(); turns++)
         {
             if (turns < 100)
             {
                 await Task.Yield();
+                continue;
             }
-            else
-            {
-                await Task.Delay(1);
-            }
+            FuzzFailure.Unless(Stopwatch.GetElapsedTime(start) < Limit, $"not within {Limit}: {what}");
+            await Task.Delay(1);
         }
     }
 }
