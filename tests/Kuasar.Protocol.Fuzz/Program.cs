@@ -59,8 +59,11 @@ static async Task<int> AgainAsync(FuzzTarget target, string[] files)
 {
     foreach (var file in files)
     {
-        Console.WriteLine($"{file}: {Convert.ToHexStringLower(await File.ReadAllBytesAsync(file))}");
-        await target.RunAsync(await File.ReadAllBytesAsync(file));
+        var input = await File.ReadAllBytesAsync(file);
+        Console.WriteLine($"{file}: {Convert.ToHexStringLower(input)}");
+        var before = GC.GetTotalAllocatedBytes();
+        await target.RunAsync(input);
+        Console.WriteLine($"{GC.GetTotalAllocatedBytes() - before} bytes allocated, {target.AllocationBound(input.Length)} allowed");
     }
     return 0;
 }

@@ -15,7 +15,8 @@ internal static class Corpus
 
     /// <summary>By name, so in the same order everywhere.</summary>
     internal static IEnumerable<(string Name, byte[] Bytes)> Read(string folder) => Directory.Exists(folder)
-        ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).Select(static file => (Path.GetFileName(file), File.ReadAllBytes(file)))
+        ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal)
+            .Select(static file => (Path.GetFileName(file), File.ReadAllBytes(file)))
         : [];
 
     /// <summary>Writes the input under a name that its bytes give.</summary>

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Kuasar.Protocol.Framing;
 using Kuasar.Protocol.Fuzz.Targets;
 
@@ -35,7 +34,8 @@ internal static class FrameMutation
                 break;
             case 3:
                 // The ids that the calls of these tests have, for most.
-                BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(4), random.Next(8) == 0 ? (uint)random.NextInt64(1L << 32) : (uint)random.Next(14));
+                var id = random.Next(8) == 0 ? random.NextInt64(1L << 32) : random.Next(14);
+                (FrameHeader.Read(frame) with { StreamId = (uint)id }).Write(frame);
                 Replace(bytes, start, length, frame);
                 break;
             case 4:

@@ -11,20 +11,26 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
     /// <summary>What the heap may grow by in a run, the kept inputs included: less than a few hundred bytes leaked by each.</summary>
     private const long GrowthLimit = 24 << 20;
 
+    private static readonly TimeSpan ShowEvery = TimeSpan.FromSeconds(10);
+
     private readonly List<byte[]> _inputs = [];
+    private readonly long _begin = Stopwatch.GetTimestamp();
     private Exception? _unobserved;
     private long _executions;
     private long _started;
+    private int _knownInputs;
+    private int _knownPlaces;
+
+    /// <summary>The inputs that reached something new, in the order they were found.</summary>
+    internal IReadOnlyList<byte[]> Inputs => _inputs;
 
     /// <summary>Runs for so long. False: an invariant broke, and <paramref name="current"/> holds the input.</summary>
     internal async Task<bool> RunAsync(TimeSpan time, int seed, IEnumerable<byte[]> inputs)
     {
-        var random = new Random(seed);
-        var mutator = new Mutator(random, target.MaxLength);
         TaskScheduler.UnobservedTaskException += (_, args) =>
             _unobserved ??= args.Exception.Flatten().InnerExceptions.All(target.IsExpected) ? null : args.Exception;
         using var watchdog = new Timer(_ => Watch(), null, HangLimit, TimeSpan.FromSeconds(1));
-        var begin = Stopwatch.GetTimestamp();
+        // The shortest first, so that the longer ones stay only for what they reach besides.
         foreach (var input in inputs.Prepend([]).OrderBy(static input => input.Length))
         {
             if (!await TryAsync(input))
@@ -32,22 +38,35 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
                 return false;
             }
         }
-        var (loaded, paths, shown) = (_inputs.Count, Coverage.Count, Stopwatch.GetTimestamp());
+        (_knownInputs, _knownPlaces) = (_inputs.Count, Coverage.Count);
+        output.WriteLine($"{target.Name}: seed {seed}, {_knownInputs} inputs reach {_knownPlaces} places");
         var heap = GC.GetTotalMemory(forceFullCollection: true);
-        output.WriteLine($"{target.Name}: seed {seed}, {loaded} inputs reach {paths} places");
-        while (Stopwatch.GetElapsedTime(begin) < time && _unobserved is null)
+        return await MutateAsync(time, new Random(seed)) && IsClean(heap);
+    }
+
+    private async ValueTask<bool> MutateAsync(TimeSpan time, Random random)
+    {
+        var mutator = new Mutator(random, target.MaxLength);
+        var shown = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(_begin) < time && _unobserved is null)
         {
             if (!await TryAsync(mutator.Mutate(Pick(random), _inputs[random.Next(_inputs.Count)])))
             {
                 return false;
             }
-            if (Stopwatch.GetElapsedTime(shown) > TimeSpan.FromSeconds(10))
+            if (Stopwatch.GetElapsedTime(shown) > ShowEvery)
             {
                 shown = Stopwatch.GetTimestamp();
                 Show();
             }
         }
         Show();
+        return true;
+    }
+
+    /// <summary>Whether nothing is left of all the runs.</summary>
+    private bool IsClean(long heap)
+    {
         // What a faulted task was forgotten with shows when the collector finds it.
         GC.Collect();
         GC.WaitForPendingFinalizers();
@@ -55,21 +74,18 @@ internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWrit
         if (growth > GrowthLimit)
         {
             output.WriteLine($"{target.Name}: the heap has grown by {growth} bytes in {_executions} executions");
-            return false;
         }
         if (_unobserved is not null)
         {
-            output.WriteLine($"{target.Name}: a task's exception was observed by nobody, some input before: {_unobserved}");
+            output.WriteLine($"{target.Name}: nobody observed a task's exception, of some input before: {_unobserved}");
         }
-        return _unobserved is null;
-
-        void Show() => output.WriteLine(
-            $"{target.Name}: {_executions} executions, {_executions / Stopwatch.GetElapsedTime(begin).TotalSeconds:F0}/s, "
-            + $"{Coverage.Count - paths} new places, corpus {_inputs.Count} ({_inputs.Count - loaded} new), heap {GC.GetGCMemoryInfo().HeapSizeBytes >> 20} MiB");
+        return growth <= GrowthLimit && _unobserved is null;
     }
 
-    /// <summary>The inputs that reached something new, in the order they were found.</summary>
-    internal IReadOnlyList<byte[]> Inputs => _inputs;
+    private void Show() => output.WriteLine(
+        $"{target.Name}: {_executions} executions, {_executions / Stopwatch.GetElapsedTime(_begin).TotalSeconds:F0}/s, "
+        + $"{Coverage.Count - _knownPlaces} new places, corpus {_inputs.Count} ({_inputs.Count - _knownInputs} new), "
+        + $"heap {GC.GetGCMemoryInfo().HeapSizeBytes >> 20} MiB");
 
     private byte[] Pick(Random random)
     {

@@ -29,7 +29,7 @@ internal sealed class ClientTarget : FuzzTarget
     internal override long AllocationBound(int length) => (1 << 20) + (1024L * length);
 
     internal override IEnumerable<byte[]> Seeds() =>
-        from mode in new byte[] { 0, ReadLate, Abort, LargeLimits, CancelSome }
+        from mode in new byte[] { 0, ReadLate, Abort, LargeLimits, CancelSome, Pair.BySocket }
         from bytes in new[] { SeedInputs.Responses(), SeedInputs.Oddities(), [.. SeedInputs.Oddities(), .. SeedInputs.Responses()] }
         select (byte[])[mode, mode, .. bytes];
 
@@ -37,7 +37,7 @@ internal sealed class ClientTarget : FuzzTarget
     {
         var plan = Plan.Of(input);
         var options = (plan.Mode & LargeLimits) != 0 ? Large : Small;
-        var (ours, theirs) = ConnectionPair.Create();
+        var (ours, theirs) = await Pair.CreateAsync(plan);
         await using var peer = new Peer(theirs);
         peer.Read();
         await using var ttrpc = new TtrpcClient(ours, options);

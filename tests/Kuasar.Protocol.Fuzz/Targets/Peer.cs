@@ -19,12 +19,16 @@ internal sealed class Peer(Connection connection) : IAsyncDisposable
     /// <summary>Reads from now on, until the connection ends.</summary>
     internal void Read() => _reading = ReadAsync();
 
-    /// <summary>Sends the plan's bytes, and zeros for what the last frame lacks unless that is much; gives back what was sent.</summary>
+    /// <summary>
+    /// Sends the plan's bytes, and zeros for what the last frame lacks unless that is much, until the other end closes the
+    /// connection; gives back what was to be sent.
+    /// </summary>
     internal async ValueTask<PlainFrames> FeedAsync(Plan plan, int limit)
     {
+        var open = true;
         foreach (var piece in plan.Pieces())
         {
-            await SendAsync(piece);
+            open = open && await SendAsync(piece);
         }
         var plain = PlainFrames.Read(plan.Bytes, limit);
         var bytes = plan.Bytes;
@@ -32,23 +36,25 @@ internal sealed class Peer(Connection connection) : IAsyncDisposable
         while (plain is { Bad: false, Missing: > 0 and <= MostPadding })
         {
             var padding = new byte[plain.Missing];
-            await SendAsync(padding);
+            open = open && await SendAsync(padding);
             bytes = [.. bytes, .. padding];
             plain = PlainFrames.Read(bytes, limit);
         }
         return plain;
     }
 
-    /// <summary>Nothing happens once the other end has closed the connection.</summary>
-    internal async ValueTask SendAsync(ReadOnlyMemory<byte> bytes)
+    /// <summary>False once the other end has closed the connection.</summary>
+    internal async ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes)
     {
         try
         {
             await connection.Transport.Output.WriteAsync(bytes);
+            return true;
         }
         catch (Exception error) when (error is InvalidOperationException or IOException)
         {
-            // A pipe's word for a closed or an aborted one.
+            // A pipe's and a socket's word for it.
+            return false;
         }
     }
 
@@ -106,9 +112,9 @@ internal sealed class Peer(Connection connection) : IAsyncDisposable
                 }
             }
         }
-        catch (IOException)
+        catch (Exception error) when (error is IOException or ObjectDisposedException)
         {
-            // The connection was aborted.
+            // The connection was aborted, or closed by us while we read.
         }
         finally
         {

@@ -37,7 +37,7 @@ internal sealed class ServerTarget : FuzzTarget
     internal override bool IsExpected(Exception unobserved) => unobserved is HandlerCallbackException;
 
     internal override IEnumerable<byte[]> Seeds() =>
-        from mode in new byte[] { 0, NeverRead, Abort, LargeLimits, Stop, ReadLate, TinyMessages }
+        from mode in new byte[] { 0, NeverRead, Abort, LargeLimits, Stop, ReadLate, TinyMessages, Pair.BySocket }
         from bytes in new[] { SeedInputs.Requests(), SeedInputs.Oddities(), [.. SeedInputs.Requests(), .. SeedInputs.Oddities()] }
         select (byte[])[mode, mode, .. bytes];
 
@@ -49,7 +49,7 @@ internal sealed class ServerTarget : FuzzTarget
         var service = new Service();
         var server = new TtrpcServer(options);
         S.BindService(server.Services, service);
-        var (client, accepted) = ConnectionPair.Create();
+        var (client, accepted) = await Pair.CreateAsync(plan);
         var serving = server.ServeAsync(accepted, default);
         await using (server)
         {

@@ -261,4 +261,8 @@ public sealed class DispatchTests : IAsyncDisposable
         Assert.Equal((int)StatusCode.Unknown, answer.Code);
         Assert.StartsWith("ä", answer.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void LimitThatFitsNoError_IsRefused() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TtrpcServer(new TtrpcServerOptions { MaxMessageSize = 63 }));
 }
