@@ -5,8 +5,8 @@ namespace Kuasar.Protocol.Fuzz.Engine;
 /// <summary>Runs inputs, keeps those that reach something new, and makes others of them. In an instrumented process.</summary>
 internal sealed class FuzzLoop(FuzzTarget target, CurrentInput current, TextWriter output)
 {
-    /// <summary>An input that takes longer is a hang; they take microseconds.</summary>
-    private static readonly TimeSpan HangLimit = TimeSpan.FromSeconds(20);
+    /// <summary>An input that takes longer is a hang; they take microseconds, on a busy machine some more.</summary>
+    private static readonly TimeSpan HangLimit = TimeSpan.FromSeconds(60);
 
     /// <summary>What the heap may grow by in a run, the kept inputs included: less than a few hundred bytes leaked by each.</summary>
     private const long GrowthLimit = 24 << 20;

@@ -5,7 +5,7 @@ namespace Kuasar.Protocol.Fuzz.Targets;
 
 internal static class Until
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     /// <summary>For states without an event.</summary>
     internal static async ValueTask TrueAsync(Func<bool> condition, string what)
