@@ -83,16 +83,18 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         _cancellation?.Dispose();
     }
 
-    private protected void CancelToken()
+    private protected void CancelToken() => _ = CancelTokenAsync();
+
+    private async Task CancelTokenAsync()
     {
         try
         {
             // Not Cancel: handlers' callbacks must not run on the reader or the timer.
-            _ = _cancellation?.CancelAsync();
+            await (_cancellation?.CancelAsync() ?? Task.CompletedTask).ConfigureAwait(false);
         }
         catch (ObjectDisposedException)
         {
-            // The handler ended meanwhile.
+            // The handler ended meanwhile: before the call, or before the pool came to it.
         }
     }
 
@@ -132,7 +134,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
                 // "An oversize response must become an error response"; an oversize error a short one.
                 error = error is null
                     ? WireStatus.Create(StatusCode.ResourceExhausted, tooLarge.Message)
-                    : WireStatus.Shorten(error);
+                    : WireStatus.Shorten(error, Connection.Options.MaxMessageSize);
                 continue;
             }
             catch (Exception exception) when (error is null) // the marshaller's

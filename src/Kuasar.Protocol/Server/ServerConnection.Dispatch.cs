@@ -42,7 +42,7 @@ internal sealed partial class ServerConnection
         }
         catch (MessageTooLargeException)
         {
-            result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status), forced: true);
+            result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status, Options.MaxMessageSize), forced: true);
         }
         // Frames that were received before the abort are still read, and refused; one line is enough.
         if (result == WriteResult.Full && Interlocked.Exchange(ref _flooded, 1) == 0)
