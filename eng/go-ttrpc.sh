@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs a Go toolchain and the real Go ttrpc, as Debian packages them, into DIR and builds tests/interop/go to DIR/peer.
+# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds tests/interop/go to DIR/peer.
 #
 # usage: eng/go-ttrpc.sh [DIR]     (artifacts/go; idempotent; a removed DIR installs anew)
 # Needs apt and dpkg and a Debian mirror that apt already knows; not root. SUITE: the Debian suite, default forky.

@@ -141,7 +141,7 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         catch (FrameFormatException error)
         {
             ClientLog.NotTtrpc(_log, error.Message);
-            _connection.Abort(); // not only closed: of a multiplexed one the peer would not learn
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {

@@ -59,7 +59,7 @@ internal sealed partial class ServerConnection : IFrameSink
         catch (FrameFormatException error)
         {
             ServerLog.NotTtrpc(Log, PeerName, error.Message);
-            _connection.Abort(); // not only closed: of a multiplexed one the peer would not learn
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {

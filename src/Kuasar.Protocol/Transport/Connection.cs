@@ -31,6 +31,11 @@ public abstract class Connection : IAsyncDisposable
     /// </summary>
     public abstract void Abort();
 
+    /// <summary>The peer has broken the protocol, and disposing follows. For connections that cannot tell it by that.</summary>
+    internal virtual void GiveUp()
+    {
+    }
+
     /// <summary>
     /// Closes the connection and frees it. Bytes already given to the transport still reach the peer; reads and writes in
     /// progress at our end return or throw. Idempotent.

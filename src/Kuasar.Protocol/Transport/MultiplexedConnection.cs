@@ -38,6 +38,9 @@ internal sealed class MultiplexedConnection : Connection, IDuplexPipe
 
     public override void Abort() => _multiplexer.Abort();
 
+    // The framing has no end of one connection, and calls of the peer would wait for ever.
+    internal override void GiveUp() => Abort();
+
     public override ValueTask DisposeAsync()
     {
         End(null);
