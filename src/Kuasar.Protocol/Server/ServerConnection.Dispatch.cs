@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 
 namespace Kuasar.Protocol.Server;
@@ -12,6 +13,7 @@ internal sealed partial class ServerConnection
 
     void IFrameSink.OnFrame(in Frame frame)
     {
+        SideMetrics.Server.Received(FrameHeader.Size + frame.Header.Length);
         switch (frame.Type)
         {
             case FrameType.Request:
@@ -31,6 +33,7 @@ internal sealed partial class ServerConnection
     /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
     internal void Refuse(uint streamId, StatusCode code, string message)
     {
+        SideMetrics.Refused(code);
         var status = WireStatus.Create(code, message);
         WriteResult result;
         try

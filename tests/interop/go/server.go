@@ -50,13 +50,14 @@ func (p *peer) register(server *ttrpc.Server) {
 			"Turn":     unary(p.turn),
 		},
 		Streams: map[string]ttrpc.Stream{
-			"Down":   {Handler: down, StreamingServer: true},
-			"Last":   {Handler: last, StreamingServer: true},
-			"Up":     {Handler: up, StreamingClient: true},
-			"Reject": {Handler: reject, StreamingClient: true},
-			"Both":   {Handler: both, StreamingClient: true, StreamingServer: true},
-			"Quit":   {Handler: quit, StreamingClient: true, StreamingServer: true},
-			"Idle":   {Handler: p.idle, StreamingClient: true, StreamingServer: true},
+			"Down":     {Handler: down, StreamingServer: true},
+			"MetaDown": {Handler: metaDown, StreamingServer: true},
+			"Last":     {Handler: last, StreamingServer: true},
+			"Up":       {Handler: up, StreamingClient: true},
+			"Reject":   {Handler: reject, StreamingClient: true},
+			"Both":     {Handler: both, StreamingClient: true, StreamingServer: true},
+			"Quit":     {Handler: quit, StreamingClient: true, StreamingServer: true},
+			"Idle":     {Handler: p.idle, StreamingClient: true, StreamingServer: true},
 		},
 	})
 }
@@ -171,6 +172,18 @@ func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
 		err = stream.SendMsg(text(strconv.Itoa(i)))
 	}
 	return nil, err
+}
+
+func metaDown(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+	request := &message{}
+	if err := stream.RecvMsg(request); err != nil {
+		return nil, err
+	}
+	values, err := meta(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return nil, stream.SendMsg(values)
 }
 
 // Go can put a message on the frame that ends the stream.
