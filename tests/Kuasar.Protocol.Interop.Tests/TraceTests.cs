@@ -53,7 +53,8 @@ public sealed class ServerTraceTests(GoToolchain go) : InteropTest(go)
 /// <summary>The spans that have ended, of all tests that run.</summary>
 internal sealed class TestSpans : IDisposable
 {
-    internal static readonly ActivitySource Source = new("Kuasar.Protocol.Interop.Tests");
+    private const string Name = "Kuasar.Protocol.Interop.Tests";
+    internal static readonly ActivitySource Source = new(Name);
 
     private readonly ConcurrentQueue<Activity> _ended = new();
     private readonly ActivityListener _listener;
@@ -62,7 +63,8 @@ internal sealed class TestSpans : IDisposable
     {
         _listener = new ActivityListener
         {
-            ShouldListenTo = source => source == Source || source.Name == TtrpcTelemetry.ActivitySourceName,
+            // By name: Source may be made by the question itself, and is null then.
+            ShouldListenTo = source => source.Name == Name || source.Name == TtrpcTelemetry.ActivitySourceName,
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
             ActivityStopped = _ended.Enqueue,
         };

@@ -146,6 +146,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         catch (FrameFormatException error)
         {
             ClientLog.NotTtrpc(_log, error.Message);
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {

@@ -66,6 +66,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
         catch (FrameFormatException error)
         {
             ServerLog.NotTtrpc(Log, PeerName, error.Message);
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {

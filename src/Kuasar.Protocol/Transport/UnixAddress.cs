@@ -18,7 +18,9 @@ internal static class UnixAddress
         var hasScheme = address.StartsWith(Scheme, StringComparison.Ordinal);
         if (!hasScheme && address.Contains("://", StringComparison.Ordinal))
         {
-            throw new ArgumentException($"'{address}' is no unix socket address.", nameof(address));
+            throw new ArgumentException(
+                $"'{address}' is no unix socket address. Connections of other kinds are made by the caller: Connection.FromSocket, FromStream.",
+                nameof(address));
         }
         var name = hasScheme ? address[Scheme.Length..] : address;
         var isAbstract = name.StartsWith('@') || (!hasScheme && !name.StartsWith('/'));

@@ -2,6 +2,7 @@
 //
 //	peer serve SOCKET        serves kuasar.interop.Peer (see peer.proto there) until SIGTERM, then drains for 5 s
 //	peer call SOCKET CASE…   runs cases against our server; one line each, exit code 1 when one fails
+//	peer nri SOCKET CASE…    both over NRI's multiplexer, as the runtime does: serves and runs the cases until the plugin goes
 package main
 
 import (
@@ -21,7 +22,7 @@ const service = "kuasar.interop.Peer"
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE…")
+		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE… | peer nri SOCKET CASE…")
 		os.Exit(2)
 	}
 	var err error
@@ -30,6 +31,8 @@ func main() {
 		err = serve(os.Args[2])
 	case "call":
 		err = call(os.Args[2], os.Args[3:])
+	case "nri":
+		err = nri(os.Args[2], os.Args[3:])
 	default:
 		err = fmt.Errorf("unknown command %q", os.Args[1])
 	}
@@ -72,7 +75,13 @@ func call(socket string, names []string) error {
 		if !found {
 			return fmt.Errorf("unknown case %q", name)
 		}
-		if err := within(run, socket); err != nil {
+		c, err := dial(socket)
+		if err != nil {
+			return err
+		}
+		err = within(run, c)
+		c.Close()
+		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		fmt.Println("ok", name)
@@ -81,12 +90,7 @@ func call(socket string, names []string) error {
 }
 
 // A case that hangs is a failure that says where: the client has no time limit of its own.
-func within(run func(*client) error, socket string) error {
-	c, err := dial(socket)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+func within(run func(*client) error, c *client) error {
 	done := make(chan error, 1)
 	go func() { done <- run(c) }()
 	select {
