@@ -2,6 +2,7 @@
 //
 //	peer serve SOCKET        serves kuasar.interop.Peer (see peer.proto there) until SIGTERM, then drains for 5 s
 //	peer call SOCKET CASE…   runs cases against our server; one line each, exit code 1 when one fails
+//	peer soak SOCKET SECONDS CALLERS PAUSE   calls our server (pauses up to PAUSE ms); exit code 1 when a result is wrong
 package main
 
 import (
@@ -21,7 +22,7 @@ const service = "kuasar.interop.Peer"
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE…")
+		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE… | peer soak SOCKET SECONDS CALLERS PAUSE")
 		os.Exit(2)
 	}
 	var err error
@@ -30,6 +31,8 @@ func main() {
 		err = serve(os.Args[2])
 	case "call":
 		err = call(os.Args[2], os.Args[3:])
+	case "soak":
+		err = soak(os.Args[2], os.Args[3:])
 	default:
 		err = fmt.Errorf("unknown command %q", os.Args[1])
 	}
