@@ -7,6 +7,9 @@ using Kuasar.Protocol.Soak;
 return args switch
 {
     ["soak", ..] => await SoakAsync(),
+    ["isolation", ..] => await new IsolationRun(Number("--seconds", 2), Number("--rounds", 5)).RunAsync(),
+    ["serve", var socket] => await ServeAsync(socket),
+    ["bad", var kind, var socket] => await MisbehaveAsync(kind, socket),
     _ => Usage(),
 };
 
@@ -21,8 +24,30 @@ async Task<int> SoakAsync()
     return await soak.RunAsync();
 }
 
+static async Task<int> ServeAsync(string socket)
+{
+    await using var server = new OurServer(socket);
+    return await UntilKilledAsync();
+}
+
+static async Task<int> MisbehaveAsync(string kind, string socket)
+{
+    using var bad = new BadPeer(kind, socket);
+    return await UntilKilledAsync();
+}
+
+// By the process that has started us; and without it we are not needed.
+static async Task<int> UntilKilledAsync()
+{
+    Console.WriteLine("ready");
+    await Console.In.ReadToEndAsync();
+    return 0;
+}
+
 static int Usage()
 {
-    Console.Error.WriteLine("usage: Kuasar.Protocol.Soak soak [--seconds N] [--callers N] [--pause MS] [--seed N] [--go PEER]");
+    Console.Error.WriteLine(
+        "usage: Kuasar.Protocol.Soak soak [--seconds N] [--callers N] [--pause MS] [--seed N] [--go PEER]\n"
+        + "       Kuasar.Protocol.Soak isolation [--seconds N] [--rounds N]");
     return 2;
 }

@@ -40,7 +40,7 @@ internal sealed class Verdict
 
     internal void JudgeRest(Vitals before, Vitals after)
     {
-        Judge(after.Files <= before.Files, $"file descriptors: {before.Files} before, {after.Files} after ({Vitals.DescribeFiles()})");
+        Judge(after.Files <= before.Files, $"file descriptors: {before.Files} before, {after.Files} after");
         var (mine, then) = (before.Threads - before.PoolThreads, after.Threads - after.PoolThreads);
         Judge(then <= mine + ThreadSlack, $"threads that are not the pool's: {mine} before, {then} after");
     }

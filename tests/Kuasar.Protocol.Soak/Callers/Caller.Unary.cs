@@ -81,11 +81,11 @@ internal sealed partial class Caller
         await _peer.GiveAsync(Messages.Text((Messages.Limit - 9).ToString(CultureInfo.InvariantCulture)));
 
     // Mostly small, at times as large as can be.
-    private int Size() => _random.Next(1000) switch
+    private int Size() => _random.Next(5000) switch
     {
-        < 900 => _random.Next(1000),
-        < 990 => _random.Next(64 << 10),
-        < 999 => _random.Next(1 << 20),
+        < 4500 => _random.Next(1000),
+        < 4990 => _random.Next(64 << 10),
+        < 4999 => _random.Next(1 << 20),
         _ => Messages.Limit - 64,
     };
 

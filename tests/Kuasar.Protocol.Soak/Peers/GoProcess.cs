@@ -9,8 +9,9 @@ internal sealed class GoProcess : IDisposable
 
     private GoProcess(string program, string[] arguments)
     {
-        _process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true })
-            ?? throw new InvalidOperationException($"{program} does not start");
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true };
+        start.Environment["KUASAR_GO_QUIET"] = "1";
+        _process = Process.Start(start) ?? throw new InvalidOperationException($"{program} does not start");
     }
 
     internal bool HasExited => _process.HasExited;
@@ -44,6 +45,7 @@ internal sealed class GoProcess : IDisposable
             _process.Kill();
             _process.WaitForExit();
         }
+        _process.StandardOutput.Dispose(); // it does not go with the process once it was used
         _process.Dispose();
     }
 }

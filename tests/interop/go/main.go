@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 )
 
@@ -25,6 +26,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE… | peer soak SOCKET SECONDS CALLERS PAUSE")
 		os.Exit(2)
 	}
+	// A line for each answer that comes late, say, is too much for a soak.
+	if os.Getenv("KUASAR_GO_QUIET") != "" {
+		_ = log.SetLevel("fatal")
+	}
 	var err error
 	switch os.Args[1] {
 	case "serve":
@@ -32,6 +37,10 @@ func main() {
 	case "call":
 		err = call(os.Args[2], os.Args[3:])
 	case "soak":
+		if len(os.Args) != 6 {
+			err = errors.New("soak SOCKET SECONDS CALLERS PAUSE")
+			break
+		}
 		err = soak(os.Args[2], os.Args[3:])
 	default:
 		err = fmt.Errorf("unknown command %q", os.Args[1])

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
@@ -63,10 +62,6 @@ func soak(socket string, arguments []string) error {
 			return err
 		}
 		numbers[i] = number
-	}
-	// Go says a line for each answer that comes late.
-	if err := log.SetLevel("fatal"); err != nil {
-		return err
 	}
 	end := time.Now().Add(time.Duration(numbers[0]) * time.Second)
 	t := &tally{byCode: map[codes.Code]int{}}
