@@ -10,13 +10,16 @@ internal sealed class BadPeer : IDisposable
 {
     internal const string Service = "kuasar.interop.Peer";
 
-    /// <summary>What there is; <c>spin</c> does nothing to the server, and takes as much processor.</summary>
-    internal static readonly string[] Kinds = ["unread", "garbage", "flood", "streams", "spin"];
+    /// <summary>What there is. <c>spin</c> does nothing to the server and takes a processor; <c>spin2</c> takes two.</summary>
+    internal static readonly string[] Kinds = ["unread", "garbage", "flood", "streams", "spin", "spin2"];
+
+    // Whoever is cut off comes again, but not at once: how fast a server can refuse is another question.
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
     private readonly string _address;
     private readonly Action _round;
     private readonly Random _random = new(5);
-    private readonly Thread _thread;
+    private readonly Thread[] _threads;
     private Socket? _socket;
     private volatile bool _stopped;
     private long _bytes;
@@ -30,11 +33,14 @@ internal sealed class BadPeer : IDisposable
             "garbage" => Garbage,
             "flood" => Flood,
             "streams" => Streams,
-            "spin" => Spin,
+            "spin" or "spin2" => Spin,
             _ => throw new ArgumentException($"no bad peer '{kind}'", nameof(kind)),
         };
-        _thread = new Thread(Run) { IsBackground = true };
-        _thread.Start();
+        _threads = [.. Enumerable.Range(0, kind == "spin2" ? 2 : 1).Select(_ => new Thread(Run) { IsBackground = true })];
+        foreach (var thread in _threads)
+        {
+            thread.Start();
+        }
     }
 
     /// <summary>Bytes sent so far.</summary>
@@ -44,7 +50,10 @@ internal sealed class BadPeer : IDisposable
     {
         _stopped = true;
         Volatile.Read(ref _socket)?.Dispose();
-        _thread.Join();
+        foreach (var thread in _threads)
+        {
+            thread.Join();
+        }
     }
 
     /// <summary>One frame.</summary>
@@ -87,36 +96,45 @@ internal sealed class BadPeer : IDisposable
             }
             catch (Exception error) when (error is SocketException or ObjectDisposedException)
             {
-                // Cut off, as it deserves; it comes again.
+                Thread.Sleep(Pause);
             }
         }
     }
 
-    // Asks for more and more, and reads nothing of it.
+    // Asks for a lot, and reads nothing of it.
     private void Unread()
     {
-        for (uint id = 1; !_stopped; id += 2)
+        for (uint id = 1; id < 1800; id += 2)
         {
             Send(Request(id, "Give", "65536"));
         }
+        Rest();
     }
 
+    // Frames, by the look of it, on one connection.
     private void Garbage()
     {
-        var bytes = new byte[64 << 10];
-        _random.NextBytes(bytes);
-        // Frames, by the look of it, half of the time.
-        bytes[0] = (byte)(_random.Next(2) * 0x48);
-        Send(bytes);
-        Drain();
+        using var frames = new MemoryStream();
+        var data = new byte[100];
+        for (var i = 0; i < 500; i++)
+        {
+            _random.NextBytes(data);
+            frames.Write(Frame((uint)_random.Next(), (FrameType)_random.Next(6), (FrameFlags)_random.Next(8), data.AsSpan(0, _random.Next(100))));
+        }
+        var bytes = frames.ToArray();
+        while (!_stopped)
+        {
+            Send(bytes);
+            Drain();
+        }
     }
 
-    // As fast as it can, on a stream that is not read; on a new one when that has failed.
+    // As fast as it can, on one stream that is not read, and goes on when that has failed.
     private void Flood()
     {
         var frames = Enumerable.Range(0, 500).SelectMany(_ => Frame(1, FrameType.Data, FrameFlags.None, new byte[100])).ToArray();
         Send(Open(1));
-        for (var i = 0; i < 200; i++)
+        while (!_stopped)
         {
             Send(frames);
             Drain();
@@ -125,12 +143,22 @@ internal sealed class BadPeer : IDisposable
 
     private void Streams()
     {
-        for (uint id = 1; id < 20_000; id += 2)
+        for (uint id = 1; id < 20_000 && !_stopped; id += 2)
         {
             Send(Open(id));
             Drain();
         }
-        throw new SocketException((int)SocketError.ConnectionAborted); // and again, on a new connection
+        Rest();
+    }
+
+    // Until it is cut off.
+    private void Rest()
+    {
+        while (!_stopped && !(_socket!.Poll(10_000, SelectMode.SelectRead) && _socket.Available == 0))
+        {
+            Thread.Sleep(10);
+        }
+        throw new SocketException((int)SocketError.ConnectionAborted);
     }
 
     private void Spin()
