@@ -80,6 +80,15 @@ internal sealed class OurPeer : Peer.PeerBase
         }
     }
 
+    public override async Task MetaDown(
+        BytesValue request, IServerStreamWriter<BytesValue> responseStream, ServerCallContext context)
+    {
+        foreach (var entry in context.RequestHeaders.GetAll(request.Value.ToStringUtf8()))
+        {
+            await responseStream.WriteAsync(Messages.Text(entry.Value));
+        }
+    }
+
     public override Task Last(BytesValue request, IServerStreamWriter<BytesValue> responseStream, ServerCallContext context) =>
         responseStream.WriteAsync(request);
 

@@ -21,6 +21,7 @@ import (
 
 const service = "kuasar.interop.Peer"
 
+// KUASAR_GO_QUIET: nothing is logged. KUASAR_GO_BYTEWISE: the socket gives and takes bytes one by one.
 func main() {
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: peer serve SOCKET | peer call SOCKET CASE… | peer soak SOCKET SECONDS CALLERS PAUSE")
@@ -52,15 +53,16 @@ func main() {
 }
 
 func serve(socket string) error {
-	listener, err := net.Listen("unix", socket)
+	bound, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
+	listener := &listener{Listener: bound}
 	server, err := ttrpc.NewServer()
 	if err != nil {
 		return err
 	}
-	newPeer().register(server)
+	newPeer(listener).register(server)
 	stopped := make(chan error, 1)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
