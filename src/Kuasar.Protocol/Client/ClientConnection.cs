@@ -160,7 +160,6 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         {
             call.End(new Status(StatusCode.Unavailable, reason));
         }
-        // Not Cancel: the callbacks are not ours, and may throw or take their time.
-        _ = _closed.CancelAsync();
+        _closed.CancelApart();
     }
 }

@@ -79,18 +79,8 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         _cancellation?.Dispose();
     }
 
-    private protected void CancelToken()
-    {
-        try
-        {
-            // Not Cancel: handlers' callbacks must not run on the reader or the timer.
-            _ = _cancellation?.CancelAsync();
-        }
-        catch (ObjectDisposedException)
-        {
-            // The handler ended meanwhile.
-        }
-    }
+    // Disposed when the handler has ended meanwhile.
+    private protected void CancelToken() => _cancellation?.CancelApart();
 
     private async Task RunAsync()
     {
