@@ -42,6 +42,80 @@ public sealed class ContextTests
         Assert.Equal(1, seen.UserState["k"]);
     }
 
+    [Theory]
+    [MemberData(nameof(Kinds.Data), MemberType = typeof(Kinds))]
+    public async Task Context_OfEveryKind_HasWhatTheRequestSays(string kind)
+    {
+        var seen = new List<object?>();
+        void See(ServerCallContext context) => seen.AddRange(
+        [
+            context.Method, context.RequestHeaders.GetValue("a"), context.Deadline, context.CancellationToken.CanBeCanceled,
+            context.CancellationToken.IsCancellationRequested, context.UserState.Count, context.Status.StatusCode, context.Peer, context.Host,
+            ReferenceEquals(context.UserState, context.UserState), ReferenceEquals(context.RequestHeaders, context.RequestHeaders),
+        ]);
+        var echo = new EchoService();
+        await using var server = new TestServer(new EchoService
+        {
+            OnUnary = (m, context) => { See(context); return echo.OnUnary(m, context); },
+            OnDown = (m, output, context) => { See(context); return echo.OnDown(m, output, context); },
+            OnUp = (input, context) => { See(context); return echo.OnUp(input, context); },
+            OnBoth = (input, output, context) => { See(context); return echo.OnBoth(input, output, context); },
+        });
+        await using var client = server.Client();
+        var call = new CallOptions(new Metadata { { "A", "1" } });
+        await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call);
+        Assert.Equal(
+            [$"/kuasar.test.Echo/{kind}", "1", DateTime.MaxValue, true, false, 0, StatusCode.OK, "unknown", "", true, true], seen);
+        seen.Clear();
+        var deadline = DateTime.UtcNow.AddMinutes(1);
+        await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call.WithDeadline(deadline));
+        var received = Assert.IsType<DateTime>(seen[2]);
+        Assert.Equal(DateTimeKind.Utc, received.Kind);
+        Assert.Equal(deadline, received, TimeSpan.FromSeconds(20));
+    }
+
+    [Theory]
+    [InlineData("Up")]
+    [InlineData("Both")]
+    [InlineData("Down")]
+    public async Task Status_SetByAStreamsHandler_IsTheCalls(string kind)
+    {
+        static void Set(ServerCallContext context) => context.Status = new Status(StatusCode.DataLoss, "lost");
+        await using var server = new TestServer(new EchoService
+        {
+            OnDown = (_, _, context) => { Set(context); return Task.CompletedTask; },
+            OnUp = (_, context) => { Set(context); return Task.FromResult(Hello); },
+            OnBoth = (_, _, context) => { Set(context); return Task.CompletedTask; },
+        });
+        await using var client = server.Client();
+        var error = await RpcAssert.Fails(StatusCode.DataLoss, Kinds.Call(new Echo.EchoClient(client), kind, Hello));
+        Assert.Equal("lost", error.Status.Detail);
+    }
+
+    [Fact]
+    public async Task WhatTtrpcDoesNotHave_IsTakenAndDropped_OrRefused()
+    {
+        await using var server = new TestServer(new EchoService
+        {
+            OnDown = async (m, output, context) =>
+            {
+                await context.WriteResponseHeadersAsync(new Metadata { { "dropped", "x" } });
+                context.ResponseTrailers.Add("dropped", "x");
+                context.WriteOptions = new WriteOptions(WriteFlags.NoCompress);
+                output.WriteOptions = context.WriteOptions;
+                Assert.Throws<NotSupportedException>(() => context.CreatePropagationToken());
+                await output.WriteAsync(m);
+            },
+        });
+        await using var client = server.Client();
+        using var call = new Echo.EchoClient(client).Down(Hello);
+        Assert.True(await call.ResponseStream.MoveNext(default).Within());
+        Assert.Equal(Hello, call.ResponseStream.Current);
+        Assert.False(await call.ResponseStream.MoveNext(default).Within());
+        Assert.Empty(await call.ResponseHeadersAsync);
+        Assert.Empty(call.GetTrailers());
+    }
+
     [Fact]
     public async Task Exceptions_BecomeStatuses()
     {

@@ -245,6 +245,26 @@ public abstract class DispatchTests : IAsyncDisposable
         Assert.Equal(Hello.ToByteString(), frame.AsResponse.Payload);
         Assert.Null(frame.AsResponse.Status);
     }
+
+    /// <summary>Found by fuzzing: an error longer than a frame may be ended the connection, or was tried again for ever.</summary>
+    [Fact]
+    public async Task ErrorsThatFitNoFrame_AreShortened()
+    {
+        await using var server = new TestServer(
+            new EchoService { OnUnary = (_, _) => throw new InvalidOperationException(new string('ä', 200)) },
+            new TtrpcServerOptions { MaxMessageSize = 64 });
+        await using var peer = server.Raw();
+        await peer.Send(1, FrameType.Request, 0, new byte[65]);
+        Assert.Equal((int)StatusCode.ResourceExhausted, (await peer.Receive()).Code);
+        await peer.SendRequest(3, "Unary", Hello);
+        var answer = (await peer.Receive()).AsResponse.Status;
+        Assert.Equal((int)StatusCode.Unknown, answer.Code);
+        Assert.StartsWith("ä", answer.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void LimitThatFitsNoError_IsRefused() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TtrpcServer(new TtrpcServerOptions { MaxMessageSize = 63 }));
 }
 
 public sealed class DispatchInMemoryTests() : DispatchTests(Wire.Memory);

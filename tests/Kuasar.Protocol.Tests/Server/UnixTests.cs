@@ -56,10 +56,17 @@ public sealed class UnixTests : IDisposable
     {
         ServerCallContext? seen = null;
         PeerCredentials? peer = null;
+        AuthContext? auth = null;
         await using var source = UnixConnectionSource.Bind(Path);
         await using var test = new TestServer(new EchoService
         {
-            OnUnary = (m, context) => { seen = context; peer = context.GetConnection().Peer; return Task.FromResult(m); },
+            OnUnary = (m, context) =>
+            {
+                seen = context;
+                peer = context.GetConnection().Peer;
+                auth = context.AuthContext;
+                return Task.FromResult(m);
+            },
         });
         _ = test.Server.ServeAsync(source, default);
         await using var client = await TtrpcClient.ConnectAsync(Path);
@@ -67,6 +74,10 @@ public sealed class UnixTests : IDisposable
         Assert.Equal(Environment.ProcessId, peer.GetValueOrDefault().ProcessId);
         Assert.Equal(Path, seen!.GetConnection().LocalAddress);
         Assert.StartsWith($"unix:pid={Environment.ProcessId},", seen!.Peer, StringComparison.Ordinal);
+        Assert.True(auth!.IsPeerAuthenticated);
+        Assert.Equal($"{peer.GetValueOrDefault().UserId}", Assert.Single(auth.PeerIdentity).Value);
+        Assert.Equal($"{Environment.ProcessId}", Assert.Single(auth.FindPropertiesByName("unix.pid")).Value);
+        Assert.Equal($"{peer.GetValueOrDefault().GroupId}", Assert.Single(auth.FindPropertiesByName("unix.gid")).Value);
     }
 
     [Fact]

@@ -30,6 +30,7 @@ var cases = map[string]func(*client) error{
 	"codes":             statusCodes,
 	"unknown":           unknown,
 	"metadata":          metadata,
+	"trace":             trace,
 	"deadline":          deadline,
 	"expired":           expired,
 	"cancel":            cancel,
@@ -99,6 +100,16 @@ func metadata(c *client) error {
 		err2 = fmt.Errorf("got %q", namespace)
 	}
 	return first(err, err2, c.expect("Meta", "kuasar-key", "none"))
+}
+
+// What otelttrpc puts into a request: the keys and values of OpenTelemetry's propagators. The test looks at our spans.
+func trace(c *client) error {
+	md := ttrpc.MD{}
+	md.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	md.Set("tracestate", "vendor=1,other=2")
+	md.Set("baggage", "tenant=a%20b")
+	_, err := c.ask(ttrpc.WithMetadata(context.Background(), md), "Echo", text("traced"))
+	return err
 }
 
 func deadline(c *client) error {

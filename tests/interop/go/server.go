@@ -173,21 +173,6 @@ func (p *peer) shut(_ context.Context, m *message) (*message, error) {
 	return m, p.listener.each((*net.UnixConn).CloseRead)
 }
 
-func metaDown(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
-	request := &message{}
-	if err := stream.RecvMsg(request); err != nil {
-		return nil, err
-	}
-	md, _ := ttrpc.GetMetadata(ctx)
-	values, _ := md.Get(string(request.Value))
-	for _, value := range values {
-		if err := stream.SendMsg(text(value)); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
-}
-
 func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
 	request := &message{}
 	if err := stream.RecvMsg(request); err != nil {
@@ -198,6 +183,18 @@ func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
 		err = stream.SendMsg(text(strconv.Itoa(i)))
 	}
 	return nil, err
+}
+
+func metaDown(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+	request := &message{}
+	if err := stream.RecvMsg(request); err != nil {
+		return nil, err
+	}
+	values, err := meta(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return nil, stream.SendMsg(values)
 }
 
 // Go can put a message on the frame that ends the stream.
