@@ -167,7 +167,6 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         {
             call.End(new Status(StatusCode.Unavailable, reason));
         }
-        // Not Cancel: the callbacks are not ours, and may throw or take their time.
-        _ = _closed.CancelAsync();
+        _closed.CancelApart();
     }
 }

@@ -83,20 +83,8 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         _cancellation?.Dispose();
     }
 
-    private protected void CancelToken() => _ = CancelTokenAsync();
-
-    private async Task CancelTokenAsync()
-    {
-        try
-        {
-            // Not Cancel: handlers' callbacks must not run on the reader or the timer.
-            await (_cancellation?.CancelAsync() ?? Task.CompletedTask).ConfigureAwait(false);
-        }
-        catch (ObjectDisposedException)
-        {
-            // The handler ended meanwhile: before the call, or before the pool came to it.
-        }
-    }
+    // Disposed when the handler has ended meanwhile.
+    private protected void CancelToken() => _cancellation?.CancelApart();
 
     private async Task RunAsync()
     {

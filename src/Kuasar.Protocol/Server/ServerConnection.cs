@@ -77,7 +77,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
         Writer.Close();
         Streams.Close();
         _idle.TrySetResult();
-        _ = _gone.CancelAsync();
+        _gone.CancelApart();
         await _connection.DisposeAsync().ConfigureAwait(false);
     }
 

@@ -188,6 +188,67 @@ public sealed class ContextTests
         Assert.Equal(0, time.Armed);
     }
 
+    /// <summary>A timer's callback may be on its way when the timer goes; and what handlers register may throw.</summary>
+    [Theory]
+    [InlineData("a callback that comes late")]
+    [InlineData("a registration that throws")]
+    public async Task Cancellation_GoneWrong_IsNobodysException(string how)
+    {
+        const string mark = "the test's own exception";
+        var (late, throws) = (new LateTime(), how.Contains("throws", StringComparison.Ordinal));
+        var unobserved = new List<Exception>();
+        void Collect(object? sender, UnobservedTaskExceptionEventArgs e) =>
+            unobserved.AddRange(e.Exception.Flatten().InnerExceptions.Where(error => error is ObjectDisposedException || error.Message == mark));
+        TaskScheduler.UnobservedTaskException += Collect;
+        try
+        {
+            await using (var server = new TestServer(
+                new EchoService
+                {
+                    OnUnary = async (m, context) =>
+                    {
+                        if (throws)
+                        {
+                            context.CancellationToken.Register(() => throw new InvalidOperationException(mark));
+                            await Task.Delay(-1, context.CancellationToken);
+                        }
+                        return m;
+                    },
+                },
+                new TtrpcServerOptions { TimeProvider = late }))
+            {
+                await using var peer = server.Raw();
+                await peer.SendRequest(1, "Unary", Hello, timeout: 1_000_000_000);
+                await Wait.Until(() => late.Last is not null && (throws || server.Server.RunningHandlers == 0));
+                late.Last!();
+                Assert.Equal(throws ? (int)StatusCode.DeadlineExceeded : 0, (await peer.Receive()).Code);
+            }
+            for (var i = 0; i < 10; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                await Task.Delay(1);
+            }
+            Assert.Empty(unobserved);
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Collect;
+        }
+    }
+
+    /// <summary>Its timers fire when told, disposed or not.</summary>
+    private sealed class LateTime : TimeProvider
+    {
+        public Action? Last { get; private set; }
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            Last = () => callback(state);
+            return base.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+    }
+
     [Theory]
     [InlineData("Unary", 0)]
     [InlineData("Both", 6)]

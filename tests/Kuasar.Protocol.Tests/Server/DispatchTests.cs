@@ -9,7 +9,7 @@ using Kuasar.Protocol.Tests.Support;
 namespace Kuasar.Protocol.Tests.Server;
 
 /// <summary>Raw frames against the server; each test ends with a call that shows the connection lives.</summary>
-public sealed class DispatchTests : IAsyncDisposable
+public abstract class DispatchTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly TaskCompletionSource _release = new();
@@ -17,7 +17,7 @@ public sealed class DispatchTests : IAsyncDisposable
     private readonly TestServer _server;
     private readonly RawPeer _peer;
 
-    public DispatchTests()
+    private protected DispatchTests(Wire wire)
     {
         var service = new EchoService
         {
@@ -30,7 +30,7 @@ public sealed class DispatchTests : IAsyncDisposable
                 return m.Text == "big" ? new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) } : m;
             },
         };
-        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log });
+        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log }, wire);
         _peer = _server.Raw();
     }
 
@@ -266,3 +266,9 @@ public sealed class DispatchTests : IAsyncDisposable
     public void LimitThatFitsNoError_IsRefused() =>
         Assert.Throws<ArgumentOutOfRangeException>(() => new TtrpcServer(new TtrpcServerOptions { MaxMessageSize = 63 }));
 }
+
+public sealed class DispatchInMemoryTests() : DispatchTests(Wire.Memory);
+
+public sealed class DispatchOnSocketTests() : DispatchTests(Wire.Socket);
+
+public sealed class DispatchBytewiseOnSocketTests() : DispatchTests(Wire.Crumbs);

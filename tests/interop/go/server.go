@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,9 +33,10 @@ type peer struct {
 	deadlines, cancels atomic.Int64
 	mu                 sync.Mutex
 	turns              map[int]chan struct{}
+	listener           *listener
 }
 
-func newPeer() *peer { return &peer{turns: map[int]chan struct{}{}} }
+func newPeer(l *listener) *peer { return &peer{turns: map[int]chan struct{}{}, listener: l} }
 
 func (p *peer) register(server *ttrpc.Server) {
 	server.RegisterService(service, &ttrpc.ServiceDesc{
@@ -48,11 +50,12 @@ func (p *peer) register(server *ttrpc.Server) {
 			"Wait":     unary(p.wait),
 			"Waits":    unary(p.waits),
 			"Turn":     unary(p.turn),
+			"Shut":     unary(p.shut),
 		},
 		Streams: map[string]ttrpc.Stream{
 			"Down":     {Handler: down, StreamingServer: true},
-			"MetaDown": {Handler: metaDown, StreamingServer: true},
 			"Last":     {Handler: last, StreamingServer: true},
+			"MetaDown": {Handler: metaDown, StreamingServer: true},
 			"Up":       {Handler: up, StreamingClient: true},
 			"Reject":   {Handler: reject, StreamingClient: true},
 			"Both":     {Handler: both, StreamingClient: true, StreamingServer: true},
@@ -160,6 +163,14 @@ func (p *peer) gate(i int) chan struct{} {
 		p.turns[i] = make(chan struct{})
 	}
 	return p.turns[i]
+}
+
+// Ends one direction of every connection.
+func (p *peer) shut(_ context.Context, m *message) (*message, error) {
+	if string(m.Value) == "write" {
+		return m, p.listener.each((*net.UnixConn).CloseWrite)
+	}
+	return m, p.listener.each((*net.UnixConn).CloseRead)
 }
 
 func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
