@@ -11,12 +11,12 @@ import (
 
 // The runtime's end of NRI, with the real multiplexer: the plugin connects, both serve and both call.
 func nri(socket string, names []string) error {
-	listener, err := net.Listen("unix", socket)
+	bound, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready")
-	trunk, err := listener.Accept()
+	trunk, err := bound.Accept()
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func nri(socket string, names []string) error {
 	if err != nil {
 		return err
 	}
-	newPeer().register(server)
+	newPeer(&listener{}).register(server)
 	go server.Serve(context.Background(), served)
 	gone := make(chan struct{})
 	c := &client{ttrpc.NewClient(called, ttrpc.WithOnClose(func() { close(gone) })), socket}
