@@ -5,6 +5,7 @@ using Kuasar.Protocol;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Hosting;
 using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tasks;
 using Microsoft.Extensions.Logging;
@@ -26,6 +27,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly HandleStore _handles = new();
     private readonly UnixTransports _transports;
     private readonly Leftovers _leftovers;
+    private readonly SandboxManager _sandboxes;
     private readonly Endpoints _endpoints;
     private readonly TtrpcServer _control;
     private readonly IdleTrimmer? _trimmer;
@@ -55,11 +57,13 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         var registry = new TaskRegistry();
         var stdio = new StdioEnvironment(_loop, _handles, processes, time, Path.Combine(_paths.Run, "c"));
         _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
-        _endpoints = new Endpoints(_paths, sandboxer, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
+        _sandboxes = new SandboxManager(
+            _paths, sandboxer, registry, new SandboxLeftovers(_paths, registry, _leftovers, _logger), time, loggers.CreateLogger("Kuasar.Sandbox.Sandboxes"));
+        _endpoints = new Endpoints(_paths, _sandboxes, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
         _control = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggers, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
         Protocol.Contracts.Control.Control.BindService(
             _control.Services,
-            new ControlService(_paths, sandboxer, _endpoints, new ContainerdVersions(processes, time), registry, _leftovers, time));
+            new ControlService(_paths, sandboxer, _endpoints, new ContainerdVersions(processes, time), registry, _sandboxes, _leftovers, time));
         _trimmer = options.TrimMemoryWhenIdle ? new IdleTrimmer(time) : null;
     }
 
@@ -75,9 +79,16 @@ public sealed partial class SandboxerHost : IAsyncDisposable
             throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
         }
         _controlSource = _transports.Listen(_paths.ControlSocket);
-        _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), _leftovers.FinishAbandonedAsync());
+        _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), FinishAbandonedAsync());
         Serving(_logger, _options.Name, _options.Version, _paths.ControlSocket);
         return Task.CompletedTask;
+    }
+
+    // A sandbox's tasks before itself.
+    private async Task FinishAbandonedAsync()
+    {
+        await _leftovers.FinishAbandonedAsync().ConfigureAwait(false);
+        await _sandboxes.FinishAbandonedAsync().ConfigureAwait(false);
     }
 
     /// <summary>Serves until SIGTERM or SIGINT. Containers are left as they are.</summary>

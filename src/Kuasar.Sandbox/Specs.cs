@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
 
 namespace Kuasar.Sandbox;
@@ -20,7 +21,10 @@ public sealed class SandboxSpec
     /// <summary>Short name of the containerd that asks: ids are unique only within (this, namespace).</summary>
     public required string Instance { get; init; }
 
-    /// <summary>A folder of the sandbox's own, mode 0700, below the run directory; it goes with the sandbox. Nothing in it is mounted when it goes.</summary>
+    /// <summary>
+    /// A folder of the sandbox's own, mode 0700, below the run directory; it goes after <see cref="Sandbox.DisposeAsync"/>, and before it
+    /// whatever is still mounted in it.
+    /// </summary>
     public required string WorkDirectory { get; init; }
 
     /// <summary>
@@ -31,6 +35,57 @@ public sealed class SandboxSpec
 
     /// <summary>The pod's network namespace, a path below /run/netns or the like, made and removed by containerd; null for the host's network.</summary>
     public string? NetworkNamespace { get; init; }
+
+    /// <summary>
+    /// The sandbox's options as its client has them: the CRI's are what <see cref="Pod"/> shows. Null where there are none. Unknown types
+    /// are to be ignored.
+    /// </summary>
+    public Any? Options { get; init; }
+
+    /// <summary>What the record is kept in; null for a spec that no host has made.</summary>
+    internal SandboxFolder? Folder { get; init; }
+
+    /// <summary>
+    /// Writes down a mount point of the sandbox's own, before it is mounted: should the sandboxer die or the sandbox fail, it is unmounted.
+    /// What is written down is never taken back; a mount that is gone is no error. Safe for concurrent use, as the other two.
+    /// </summary>
+    /// <param name="mountPoint">Absolute; a folder or a file.</param>
+    /// <exception cref="IOException">It could not be written; then do not mount.</exception>
+    public void RecordMount(string mountPoint)
+    {
+        RequireAbsolute(mountPoint);
+        Folder?.Add(record => record.Mounts, mountPoint);
+    }
+
+    /// <summary>Writes down a process of the sandbox's own, as soon as there is one: should the sandboxer die or the sandbox fail, it is killed.</summary>
+    /// <exception cref="IOException">It could not be written; then end the process.</exception>
+    public void RecordProcess(int processId)
+    {
+        if (Folder is not null && Linux.ProcessIdentity.Of(processId) is { } process)
+        {
+            Folder.Add(record => record.Processes, process);
+        }
+    }
+
+    /// <summary>
+    /// Writes down a cgroup of the sandbox's own, before it is made: should the sandboxer die or the sandbox fail, everything in it and
+    /// below it is killed, and it is removed with what is below it.
+    /// </summary>
+    /// <param name="folder">Absolute, in the cgroup file system.</param>
+    /// <exception cref="IOException">It could not be written; then do not make it.</exception>
+    public void RecordCgroup(string folder)
+    {
+        RequireAbsolute(folder);
+        Folder?.Add(record => record.Cgroups, folder);
+    }
+
+    private static void RequireAbsolute(string path)
+    {
+        if (!Path.IsPathRooted(path))
+        {
+            throw new ArgumentException($"not an absolute path: \"{path}\"");
+        }
+    }
 }
 
 /// <summary>A container to be made. Ids have passed the identifier rule; the rootfs is mounted; stdio is open.</summary>

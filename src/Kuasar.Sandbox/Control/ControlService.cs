@@ -5,6 +5,7 @@ using Kuasar.Linux;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Tasks;
 
 namespace Kuasar.Sandbox.Control;
@@ -16,6 +17,7 @@ internal sealed class ControlService(
     Endpoints endpoints,
     ContainerdVersions versions,
     TaskRegistry registry,
+    SandboxManager sandboxes,
     Leftovers leftovers,
     TimeProvider time) : Protocol.Contracts.Control.Control.ControlBase
 {
@@ -35,9 +37,10 @@ internal sealed class ControlService(
         Check(request.Containerd, request.Namespace, request.Id);
         var key = new TaskKey(DomainPaths.InstanceKey(request.Containerd.GrpcAddress), request.Namespace, request.Id);
         var (pid, exit) = await RemoveAsync(key, request).ConfigureAwait(false);
+        var sandboxPid = await sandboxes.RemoveAsync(key, request.Containerd.GrpcAddress).ConfigureAwait(false);
         return new RemoveResponse
         {
-            Pid = (uint)pid,
+            Pid = (uint)(pid > 0 ? pid : sandboxPid),
             ExitStatus = exit?.Code ?? ExitStatus.KilledCode,
             ExitedAt = Timestamp.FromDateTimeOffset(exit?.ExitedAt ?? time.GetUtcNow()),
         };

@@ -2,21 +2,23 @@ using Kuasar.Domain;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Events;
+using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tasks;
 using Microsoft.Extensions.Logging;
+using SandboxContract = Kuasar.Protocol.Contracts.RuntimeSandbox.Sandbox;
 using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
 
 namespace Kuasar.Sandbox.Control;
 
 /// <summary>
-/// Where containerds reach this sandboxer: a socket with a Task service for each containerd and namespace, made when a shim first asks,
+/// Where containerds reach this sandboxer: a socket with a Task and a Sandbox service for each containerd and namespace, made when a shim first asks,
 /// and a queue of events for each containerd. The socket is what tells two containerds apart, since a request names no more than
 /// namespace and id; and containerd 1.7 does not even name the namespace.
 /// </summary>
 internal sealed class Endpoints(
     DomainPaths paths,
-    Sandboxer sandboxer,
+    SandboxManager sandboxes,
     TaskRegistry registry,
     Leftovers leftovers,
     StdioEnvironment stdio,
@@ -48,6 +50,15 @@ internal sealed class Endpoints(
         }
     }
 
+    /// <summary>What the tasks of one containerd share, for those who reach it by another way than its shims.</summary>
+    internal TaskContext ContextOf(ContainerdInstance containerd)
+    {
+        lock (_lock)
+        {
+            return _closed ? throw new SandboxException(SandboxError.Unavailable, "the sandboxer is stopping") : InstanceOf(containerd).Context;
+        }
+    }
+
     private Instance InstanceOf(ContainerdInstance containerd)
     {
         var key = DomainPaths.InstanceKey(containerd.GrpcAddress);
@@ -55,7 +66,7 @@ internal sealed class Endpoints(
         {
             var events = new EventPublisher(containerd.TtrpcAddress, time, loggerFactory.CreateLogger("Kuasar.Sandbox.Events"));
             var context = new TaskContext(
-                key, containerd.GrpcAddress, paths, new TaskEvents(events), stdio, new SandboxTable(sandboxer), time,
+                key, containerd.GrpcAddress, paths, new TaskEvents(events), stdio, sandboxes, time,
                 loggerFactory.CreateLogger("Kuasar.Sandbox.Tasks"));
             _instances.Add(key, instance = new Instance(context, events));
         }
@@ -68,6 +79,7 @@ internal sealed class Endpoints(
         var server = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggerFactory, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
         TaskContract.BindService(server.Services, service);
         TaskContract.BindService(server.ServicesAs("containerd.task.v2.Task"), service);
+        SandboxContract.BindService(server.Services, new SandboxService(instance.Context, containerdNamespace));
         var source = transports.Listen(socket);
         return new Endpoint(server, source, server.ServeAsync(source, CancellationToken.None));
     }

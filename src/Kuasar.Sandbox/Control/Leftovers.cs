@@ -21,7 +21,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
     /// </summary>
     internal async Task FinishAbandonedAsync()
     {
-        foreach (var folder in TaskFolders())
+        foreach (var folder in DomainPaths.IdFolders(paths.Tasks))
         {
             try
             {
@@ -102,12 +102,6 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
             return null;
         }
     }
-
-    // RUN/tasks/INSTANCE/NAMESPACE/ID
-    private List<string> TaskFolders() =>
-        !Directory.Exists(paths.Tasks) ? []
-        : [.. Directory.EnumerateDirectories(paths.Tasks).SelectMany(Directory.EnumerateDirectories).SelectMany(Directory.EnumerateDirectories)
-            .Where(folder => ContainerdId.IsValid(Path.GetFileName(folder)))];
 
     [LoggerMessage(EventId = 500, Level = LogLevel.Information, Message = "Removed what was left of task {Namespace}/{Id}")]
     private static partial void Removed(ILogger logger, string @namespace, string id);

@@ -261,7 +261,8 @@ internal sealed partial class ContainerTask
     private ExitStatus LastStatus(ContainerProcess process) =>
         process.Exited.IsCompletedSuccessfully ? process.Exited.Result : new(ExitStatus.KilledCode, _context.Time.GetUtcNow());
 
-    private async Task EndAsync()
+    /// <summary>SIGKILL, and some time to be seen to end. Not on the lane.</summary>
+    internal async Task EndAsync()
     {
         await CleanUp.TryAsync(() => _container.SignalAsync(Kill, CancellationToken.None)).ConfigureAwait(false);
         if (_init.State == ProcessState.Paused)
@@ -272,6 +273,31 @@ internal sealed partial class ContainerTask
         {
             StillThere(_context.Logger, Key);
         }
+    }
+
+    /// <summary>Its sandbox is no more: what is not seen to end within the limit is told to have been killed.</summary>
+    internal async Task EndWithSandboxAsync(TimeSpan limit)
+    {
+        if (!await Watched.EndsWithinAsync(limit, _context.Time).ConfigureAwait(false))
+        {
+            _initGone = true;
+            await TellEndAsync().EndsWithinAsync(limit, _context.Time).ConfigureAwait(false);
+        }
+    }
+
+    private async Task TellEndAsync()
+    {
+        foreach (var exec in _execs.Values)
+        {
+            using var execTurn = await exec.Lane.EnterAsync().ConfigureAwait(false);
+            if (exec.State == ProcessState.Running)
+            {
+                Ended(exec, LastStatus(exec.Process!));
+            }
+        }
+        using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
+        _oom.Stop();
+        Ended(_init, LastStatus(_container));
     }
 
     private string Name(ManagedProcess process) => process == _init && _initGone ? "stopped" : process.State switch

@@ -1,5 +1,6 @@
 using Kuasar.Domain;
 using Kuasar.Sandbox.Events;
+using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
 using Microsoft.Extensions.Logging;
 
@@ -12,6 +13,6 @@ internal sealed record TaskContext(
     DomainPaths Paths,
     TaskEvents Events,
     StdioEnvironment Stdio,
-    SandboxTable Sandboxes,
+    SandboxManager Sandboxes,
     TimeProvider Time,
     ILogger Logger);

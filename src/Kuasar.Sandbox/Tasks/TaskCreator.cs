@@ -11,16 +11,25 @@ namespace Kuasar.Sandbox.Tasks;
 /// <summary>Makes a task from containerd's request, or leaves nothing behind.</summary>
 internal static partial class TaskCreator
 {
-    // CRI's grouping, in the container's own spec. It is all that a task service is told of pods.
-    private const string ContainerType = "io.kubernetes.cri.container-type", SandboxId = "io.kubernetes.cri.sandbox-id";
+    // CRI's grouping, in the container's own spec; and what containerd 2 writes into the bundle of a container that joins a sandbox. It is
+    // all that a task service is told of pods.
+    private const string ContainerType = "io.kubernetes.cri.container-type", SandboxId = "io.kubernetes.cri.sandbox-id", SandboxFile = "sandbox";
 
     internal static async Task<ContainerTask> CreateAsync(TaskContext context, TaskKey key, CreateTaskRequest request)
     {
         var bundle = CheckBundle(request.Bundle);
         var spec = OciSpec.Load(bundle);
+        var sandboxKey = key with { Id = SandboxOf(spec, bundle, key.Id) };
         var resources = new TaskResources(
             context.Paths.TaskFolder(context.ContainerdAddress, key.Namespace, key.Id),
-            new TaskRecord { ContainerdAddress = context.ContainerdAddress, Namespace = key.Namespace, Id = key.Id, Bundle = bundle });
+            new TaskRecord
+            {
+                ContainerdAddress = context.ContainerdAddress,
+                Namespace = key.Namespace,
+                Id = key.Id,
+                Bundle = bundle,
+                Sandbox = context.Sandboxes.TryFind(sandboxKey) is null ? "" : sandboxKey.Id,
+            });
         ProcessStdio? stdio = null;
         Container? container = null;
         try
@@ -29,7 +38,7 @@ internal static partial class TaskCreator
             resources.Mount([.. request.Rootfs.Select(MountSpec.From)], Path.Combine(bundle, "rootfs"));
             var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
             stdio = await ProcessStdio.OpenAsync(context.Stdio, addresses, $"{key.Instance}/{key}", (key.Id, key.Namespace)).ConfigureAwait(false);
-            var sandbox = await resources.JoinAsync(context.Sandboxes, key with { Id = SandboxOf(spec, key.Id) }).ConfigureAwait(false);
+            var member = await resources.JoinAsync(context.Sandboxes, sandboxKey).ConfigureAwait(false);
             var containerSpec = new ContainerSpec
             {
                 Id = key.Id,
@@ -40,14 +49,17 @@ internal static partial class TaskCreator
                 Options = request.Options,
                 Intent = resources.Intend,
             };
-            container = await sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
+            container = await member.Sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
             resources.Record(container);
             await stdio.AttachAsync(container.Exited, CancellationToken.None).ConfigureAwait(false);
 
+            member.RequireOpen();
             var init = new ManagedProcess("", addresses) { Stdio = stdio };
             init.Attach(container);
             context.Events.Created(key, request, container.ProcessId);
-            return new ContainerTask(context, key, resources, containerSpec, container, init);
+            var task = new ContainerTask(context, key, resources, containerSpec, container, init);
+            member.Settle(task);
+            return task;
         }
         catch
         {
@@ -78,13 +90,18 @@ internal static partial class TaskCreator
         }
     }
 
-    private static string SandboxOf(OciSpec spec, string id)
+    private static string SandboxOf(OciSpec spec, string bundle, string id)
     {
-        var pod = spec.Annotation(ContainerType) == "container" ? spec.Annotation(SandboxId) : null;
+        var (pod, where) = spec.Annotation(ContainerType) == "container" && spec.Annotation(SandboxId) is { } annotated
+            ? (annotated, $"annotation {SandboxId}")
+            : (FileOf(bundle), $"file {SandboxFile} of the bundle");
         return pod is null ? id
             : Linux.ContainerdId.IsValid(pod) ? pod
-            : throw new SandboxException(SandboxError.InvalidArgument, $"annotation {SandboxId} is no identifier: \"{pod}\"");
+            : throw new SandboxException(SandboxError.InvalidArgument, $"{where} holds no identifier: \"{pod}\"");
     }
+
+    private static string? FileOf(string bundle) =>
+        Linux.Libc.ReadFile(Path.Combine(bundle, SandboxFile), 1024) is { } content ? System.Text.Encoding.UTF8.GetString(content).Trim() : null;
 
     private static string CheckBundle(string bundle)
     {

@@ -2,6 +2,7 @@ using Kuasar.Domain;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Mounts;
+using Kuasar.Sandbox.Sandboxes;
 
 namespace Kuasar.Sandbox.Tasks;
 
@@ -11,7 +12,7 @@ namespace Kuasar.Sandbox.Tasks;
 /// </summary>
 internal sealed class TaskResources(string folder, TaskRecord record)
 {
-    private SandboxTable.Lease? _sandbox;
+    private SandboxMember? _sandbox;
 
     internal string Folder => folder;
 
@@ -36,11 +37,8 @@ internal sealed class TaskResources(string folder, TaskRecord record)
         }
     }
 
-    internal async Task<Sandbox> JoinAsync(SandboxTable sandboxes, TaskKey key)
-    {
-        _sandbox = await sandboxes.AcquireAsync(key).ConfigureAwait(false);
-        return _sandbox.Sandbox;
-    }
+    internal async Task<SandboxMember> JoinAsync(SandboxManager sandboxes, TaskKey key) =>
+        _sandbox = await sandboxes.JoinAsync(key, record.ContainerdAddress, record.Bundle).ConfigureAwait(false);
 
     /// <summary>Writes down who must be ended if this sandboxer cannot do it any more.</summary>
     internal void Record(Container container)

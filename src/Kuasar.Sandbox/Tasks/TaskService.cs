@@ -16,8 +16,9 @@ namespace Kuasar.Sandbox.Tasks;
 internal sealed class TaskService(TaskContext context, string endpointNamespace, TaskRegistry registry, Leftovers leftovers, string version)
     : TaskContract.TaskBase
 {
-    private const string NamespaceHeader = "containerd-namespace-ttrpc";
     private static readonly Empty s_empty = new();
+
+    private readonly RequestKeys _keys = new(context.Instance, endpointNamespace);
 
     public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext call)
     {
@@ -128,26 +129,22 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
     public override async Task<StatsResponse> Stats(StatsRequest request, ServerCallContext call) =>
         new() { Stats = await Find(request.Id, call).GetMetricsAsync().ConfigureAwait(false) };
 
-    // The liveness probe of a containerd that starts: it must succeed for any id, or containerd takes the task for dead.
-    public override Task<ConnectResponse> Connect(ConnectRequest request, ServerCallContext call) =>
-        SystemTask.FromResult(new ConnectResponse
+    // The liveness probe of a containerd that starts: it must succeed for any id, also a sandbox's, or containerd takes it for dead.
+    public override Task<ConnectResponse> Connect(ConnectRequest request, ServerCallContext call)
+    {
+        var key = Key(request.Id, call);
+        return SystemTask.FromResult(new ConnectResponse
         {
             ShimPid = (uint)Environment.ProcessId,
-            TaskPid = (uint)(registry.Find(Key(request.Id, call))?.Init.ProcessId ?? 0),
+            TaskPid = (uint)(registry.Find(key)?.Init.ProcessId ?? context.Sandboxes.TryFind(key)?.ProcessId ?? 0),
             Version = version,
         });
+    }
 
     // Asks a shim of one task to end. This server is of all tasks, and stays.
     public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => Done;
 
-    private TaskKey Key(string id, ServerCallContext call)
-    {
-        // containerd 1.7 sends no metadata: there the socket says it.
-        var containerdNamespace = call.RequestHeaders.GetValue(NamespaceHeader) ?? endpointNamespace;
-        return !ContainerdId.IsValid(containerdNamespace) ? throw Invalid("namespace", containerdNamespace)
-            : !ContainerdId.IsValid(id) ? throw Invalid("id", id)
-            : new TaskKey(context.Instance, containerdNamespace, id);
-    }
+    private TaskKey Key(string id, ServerCallContext call) => _keys.Of(id, call);
 
     private ContainerTask Find(string id, ServerCallContext call)
     {
@@ -159,8 +156,7 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
 
     private static SandboxException Unknown(TaskKey key) => new(SandboxError.NotFound, $"no task {key}");
 
-    private static SandboxException Invalid(string what, string value) =>
-        new(SandboxError.InvalidArgument, $"{what} \"{(value.Length > 100 ? value[..100] + "…" : value)}\" is not valid");
+    private static SandboxException Invalid(string what, string value) => RequestKeys.Invalid(what, value);
 
     private static Task<Empty> Done => SystemTask.FromResult(s_empty);
 

@@ -10,6 +10,7 @@ namespace Kuasar.Domain;
 /// RUN/control.sock                    what shims talk to
 /// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces
 /// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
+/// RUN/sandboxes/INSTANCE/NAMESPACE/ID/ one sandbox: sandbox.pb and its author's files
 /// RUN/quarantine/                     what could not be read, for a person to look at
 /// </code>
 /// INSTANCE is short for containerd's gRPC address, so that several containerds can share a domain.
@@ -28,19 +29,30 @@ internal sealed class DomainPaths(string runFolder)
 
     internal string Tasks => Path.Combine(Run, "tasks");
 
+    internal string Sandboxes => Path.Combine(Run, "sandboxes");
+
     internal string Quarantine => Path.Combine(Run, "quarantine");
 
     internal string TaskSocket(string containerdAddress, string containerdNamespace) =>
         Path.Combine(Run, "s", Hash($"{containerdAddress}\n{containerdNamespace}") + ".sock");
 
-    internal string TaskFolder(string containerdAddress, string containerdNamespace, string id)
-    {
-        if (!ContainerdId.IsValid(containerdNamespace) || !ContainerdId.IsValid(id))
-        {
-            throw new ArgumentException($"not an identifier: namespace \"{containerdNamespace}\", id \"{id}\"");
-        }
-        return Path.Combine(Tasks, InstanceKey(containerdAddress), containerdNamespace, id);
-    }
+    internal string TaskFolder(string containerdAddress, string containerdNamespace, string id) =>
+        Path.Combine(NamespaceFolder(Tasks, containerdAddress, containerdNamespace), Checked(id));
+
+    internal string SandboxFolder(string containerdAddress, string containerdNamespace, string id) =>
+        Path.Combine(NamespaceFolder(Sandboxes, containerdAddress, containerdNamespace), Checked(id));
+
+    /// <summary>Of <see cref="Tasks"/> or <see cref="Sandboxes"/>, what one containerd has in one namespace.</summary>
+    internal static string NamespaceFolder(string all, string containerdAddress, string containerdNamespace) =>
+        Path.Combine(all, InstanceKey(containerdAddress), Checked(containerdNamespace));
+
+    /// <summary>The folders of all ids in <see cref="Tasks"/> or <see cref="Sandboxes"/>.</summary>
+    internal static List<string> IdFolders(string all) =>
+        !Directory.Exists(all) ? []
+        : [.. Directory.EnumerateDirectories(all).SelectMany(Directory.EnumerateDirectories).SelectMany(Directory.EnumerateDirectories)
+            .Where(folder => ContainerdId.IsValid(Path.GetFileName(folder)))];
+
+    private static string Checked(string id) => ContainerdId.IsValid(id) ? id : throw new ArgumentException($"not an identifier: \"{id}\"");
 
     /// <summary>16 hex digits, short enough for a socket path: 64-bit FNV-1a of the address.</summary>
     /// <remarks>Not one of .NET's hashes: those are OpenSSL's, which a shim would have to load and a small host may not have.</remarks>

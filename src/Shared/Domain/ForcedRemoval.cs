@@ -11,18 +11,22 @@ namespace Kuasar.Domain;
 internal sealed record RemovalResult(int Pid, bool Complete, IReadOnlyList<string> Problems);
 
 /// <summary>
-/// Ends one task by what is recorded of it, with no help of the sandboxer that ran it: its processes, its cgroups, its mounts.
-/// Goes by the record alone, so it can never touch another id, and may be repeated.
+/// Ends one task or sandbox by what is recorded of it, with no help of the sandboxer that ran it: its processes, its cgroups, its mounts.
+/// Goes by the record alone, so it can never touch another id, and may be repeated. What is of sandboxes: <c>ForcedRemoval.Sandboxes.cs</c>.
 /// </summary>
-internal static class ForcedRemoval
+internal static partial class ForcedRemoval
 {
-    /// <summary>Removes the task in the sandboxer's stead, and leaves word for it in the record.</summary>
+    /// <summary>Removes the task or sandbox of this id in the sandboxer's stead, and leaves word for it in the record.</summary>
     /// <remarks>The <c>rootfs</c> of the bundle is unmounted too, of the recorded bundle when none is given. The bound is for processes to end.</remarks>
     internal static RemovalResult Remove(DomainPaths paths, string containerdAddress, string containerdNamespace, string id, string? bundle, TimeSpan bound)
     {
         var problems = new List<string>();
         var folder = paths.TaskFolder(containerdAddress, containerdNamespace, id);
-        var record = ReadOrQuarantine(paths, folder, containerdAddress, containerdNamespace, id, problems);
+        var record = ReadOrQuarantine(
+            () => TaskRecordFile.Read(folder),
+            record => record.Id == id && record.Namespace == containerdNamespace && record.ContainerdAddress == containerdAddress,
+            () => TaskRecordFile.Quarantine(paths, folder),
+            problems);
         var complete = true;
         if (record is not null)
         {
@@ -34,20 +38,26 @@ internal static class ForcedRemoval
             }
             complete = End(record, bound, problems);
         }
+        var sandboxPid = RemoveSandbox(paths, containerdAddress, containerdNamespace, id, bound, problems, ref complete);
         if ((bundle ?? record?.Bundle) is { Length: > 0 } known)
         {
             complete &= Try(() => Libc.UnmountAll(Path.Combine(known, "rootfs")), problems);
         }
-        return new RemovalResult(record is { Processes: [{ } first, ..] } ? first.Pid : 0, complete, problems);
+        return new RemovalResult(record is { Processes: [{ } first, ..] } ? first.Pid : sandboxPid, complete, problems);
     }
 
     /// <summary>Kills what is recorded and undoes its mounts, the last one first. True when nothing is left.</summary>
     internal static bool End(TaskRecord record, TimeSpan bound, List<string> problems)
     {
-        var deadline = Deadline.After(bound);
+        var complete = Kill(record.Processes, record.Cgroups, Deadline.After(bound), problems);
+        return Unmount(record.Mounts, problems) && complete;
+    }
+
+    private static bool Kill(IReadOnlyList<ProcessRecord> processes, IReadOnlyList<string> cgroups, Deadline deadline, List<string> problems)
+    {
         var complete = true;
         var killed = new List<(int Pid, SafeFileHandle Handle)>();
-        foreach (var process in record.Processes)
+        foreach (var process in processes)
         {
             complete &= Try(() =>
             {
@@ -58,7 +68,7 @@ internal static class ForcedRemoval
                 }
             }, problems);
         }
-        foreach (var cgroup in record.Cgroups)
+        foreach (var cgroup in cgroups)
         {
             complete &= Try(() =>
             {
@@ -77,28 +87,31 @@ internal static class ForcedRemoval
             }
             handle.Dispose();
         }
-        for (var i = record.Mounts.Count - 1; i >= 0; i--)
+        return complete;
+    }
+
+    private static bool Unmount(IReadOnlyList<string> mounts, List<string> problems)
+    {
+        var complete = true;
+        for (var i = mounts.Count - 1; i >= 0; i--)
         {
-            var mount = record.Mounts[i];
+            var mount = mounts[i];
             complete &= Try(() => Libc.UnmountAll(mount), problems);
         }
         return complete;
     }
 
-    private static TaskRecord? ReadOrQuarantine(
-        DomainPaths paths, string folder, string containerdAddress, string containerdNamespace, string id, List<string> problems)
+    /// <summary>The record; null when there is none, or none that can be read, which is then put aside.</summary>
+    private static T? ReadOrQuarantine<T>(Func<T?> read, Func<T, bool> isTheOne, Func<string> quarantine, List<string> problems) where T : class
     {
         try
         {
-            var record = TaskRecordFile.Read(folder);
-            return record is null || (record.Id == id && record.Namespace == containerdNamespace && record.ContainerdAddress == containerdAddress)
-                ? record
-                : throw new InvalidDataException($"{TaskRecordFile.PathIn(folder)} is of another task, {record.Namespace}/{record.Id}");
+            return read() is not { } record ? null : isTheOne(record) ? record : throw new InvalidDataException("the record is of another id");
         }
         catch (InvalidDataException e)
         {
             problems.Add(e.Message);
-            Try(() => problems.Add($"it is kept as {TaskRecordFile.Quarantine(paths, folder)}"), problems);
+            Try(() => problems.Add($"it is kept as {quarantine()}"), problems);
         }
         catch (LinuxException e)
         {

@@ -46,6 +46,29 @@ internal static class CgroupProcesses
         }
     }
 
+    /// <summary>Removes the cgroup and those below it, once nothing runs in them.</summary>
+    /// <exception cref="IOException">One is still busy at the deadline.</exception>
+    internal static void Remove(string folder, Deadline deadline)
+    {
+        if (!Directory.Exists(folder))
+        {
+            return;
+        }
+        foreach (var child in Directory.GetDirectories(folder))
+        {
+            Remove(child, deadline);
+        }
+        // What has been killed is counted until it is reaped.
+        while (!Libc.TryRemoveFolder(folder))
+        {
+            if (Libc.LastError is not Libc.EBUSY || deadline.IsOver)
+            {
+                throw new LinuxException($"rmdir {folder}", Libc.LastError);
+            }
+            Thread.Sleep(Pause);
+        }
+    }
+
     private static void Collect(string folder, List<int> pids, List<string> folders)
     {
         byte[]? text;

@@ -1,0 +1,77 @@
+using Kuasar.Domain;
+using Kuasar.Sandbox.Tasks;
+using Microsoft.Extensions.Logging;
+
+namespace Kuasar.Sandbox.Sandboxes;
+
+internal sealed partial class SandboxManager
+{
+    /// <summary>
+    /// Finishes those that a shim ended while the sandboxer was down, and those whose bundle containerd has removed. The others are
+    /// containerd's to ask for.
+    /// </summary>
+    internal async Task FinishAbandonedAsync()
+    {
+        foreach (var folder in _leftovers.Folders())
+        {
+            try
+            {
+                if (_leftovers.Read(folder) is { } record && (record.Removed || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle))))
+                {
+                    var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
+                    await WhileFreeAsync(key, () => _leftovers.RemoveAsync(folder, record)).ConfigureAwait(false);
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+            {
+                NotFinished(_context.Logger, e, folder);
+            }
+        }
+    }
+
+    private async Task<int> RemoveLeftoversAsync(TaskKey key, string containerdAddress)
+    {
+        var pid = 0;
+        var folder = _paths.SandboxFolder(containerdAddress, key.Namespace, key.Id);
+        await WhileFreeAsync(key, async () => pid = await _leftovers.RemoveAsync(folder).ConfigureAwait(false)).ConfigureAwait(false);
+        return pid;
+    }
+
+    /// <summary>Clears an id that no sandbox has; nothing is done when one has it, or when somebody else clears it.</summary>
+    private async Task WhileFreeAsync(TaskKey key, Func<Task> action)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task? other;
+        lock (_lock)
+        {
+            if (_sandboxes.ContainsKey(key))
+            {
+                return;
+            }
+            if (!_clearing.TryGetValue(key, out other))
+            {
+                _clearing.Add(key, done.Task);
+            }
+        }
+        if (other is not null)
+        {
+            await other.ConfigureAwait(false);
+            return;
+        }
+        try
+        {
+            await action().ConfigureAwait(false);
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _clearing.Remove(key);
+            }
+            done.SetResult();
+        }
+    }
+
+    [LoggerMessage(EventId = 513, Level = LogLevel.Error, Message = "What is left of the sandbox in {Folder} could not be removed")]
+    private static partial void NotFinished(ILogger logger, Exception e, string folder);
+}

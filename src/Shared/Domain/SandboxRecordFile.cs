@@ -1,0 +1,21 @@
+using Kuasar.Protocol.Contracts.Control;
+
+namespace Kuasar.Domain;
+
+/// <summary>A sandbox's record, <c>sandbox.pb</c> in its <see cref="DomainPaths.SandboxFolder"/>; see <see cref="RecordFile"/>.</summary>
+internal static class SandboxRecordFile
+{
+    private static ReadOnlySpan<byte> Magic => "KSR1"u8;
+
+    internal static string PathIn(string sandboxFolder) => Path.Combine(sandboxFolder, "sandbox.pb");
+
+    internal static void Write(string sandboxFolder, SandboxRecord record) => RecordFile.Write(PathIn(sandboxFolder), Magic, record);
+
+    /// <summary>Null when there is none.</summary>
+    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes.</exception>
+    internal static SandboxRecord? Read(string sandboxFolder) => RecordFile.Read(PathIn(sandboxFolder), Magic, SandboxRecord.Parser);
+
+    /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
+    internal static string Quarantine(DomainPaths paths, string sandboxFolder) =>
+        RecordFile.Quarantine(paths, paths.Sandboxes, PathIn(sandboxFolder));
+}
