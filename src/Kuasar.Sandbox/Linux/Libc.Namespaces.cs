@@ -8,8 +8,6 @@ internal static unsafe partial class Libc
 {
     internal const int CLONE_NEWUTS = 0x04000000, CLONE_NEWIPC = 0x08000000, CLONE_NEWPID = 0x20000000, CLONE_NEWNET = 0x40000000;
 
-    internal const int EACCES = 13, ENOTEMPTY = 39;
-
     /// <summary>Gives the calling thread namespaces of its own. The thread must not go back to a pool.</summary>
     internal static void Unshare(int namespaces) => Check(unshare(namespaces), "unshare");
 
@@ -55,9 +53,6 @@ internal static unsafe partial class Libc
         }
     }
 
-    /// <summary>rmdir(2), which is how a cgroup goes: its files are no one's to delete. False when there is none.</summary>
-    internal static bool RemoveFolder(string path) => rmdir(path) == 0 || (LastError == ENOENT ? false : throw Error($"rmdir {path}"));
-
     [LibraryImport("libc", SetLastError = true)]
     private static partial int unshare(int flags);
 
@@ -72,7 +67,4 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int memfd_create(string name, uint flags);
-
-    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int rmdir(string path);
 }

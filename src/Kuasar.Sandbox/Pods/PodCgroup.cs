@@ -11,7 +11,7 @@ namespace Kuasar.Sandbox.Pods;
 /// </summary>
 internal sealed partial class PodCgroup
 {
-    private static readonly TimeSpan EndLimit = TimeSpan.FromSeconds(2), Pause = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan EndLimit = TimeSpan.FromSeconds(2);
 
     private readonly Cgroup? _cgroup;
     private readonly string[] _made;
@@ -110,32 +110,7 @@ internal sealed partial class PodCgroup
             {
                 throw new IOException($"processes of cgroup {folder} outlive SIGKILL");
             }
-            RemoveTree(folder, deadline);
-        }
-    }
-
-    private static void RemoveTree(string folder, Deadline deadline)
-    {
-        if (!Directory.Exists(folder))
-        {
-            return;
-        }
-        foreach (var child in Directory.GetDirectories(folder))
-        {
-            RemoveTree(child, deadline);
-        }
-        while (true)
-        {
-            try
-            {
-                Libc.RemoveFolder(folder);
-                return;
-            }
-            catch (LinuxException e) when (e.Errno == Libc.EBUSY && !deadline.IsOver)
-            {
-                // A process that has ended is in it until the kernel has let go of it.
-                Thread.Sleep(Pause);
-            }
+            CgroupProcesses.Remove(folder, deadline);
         }
     }
 

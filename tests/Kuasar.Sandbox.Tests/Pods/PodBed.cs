@@ -126,9 +126,9 @@ internal sealed class PodBed : IAsyncDisposable
             // Left by a test that failed, which says so itself.
             foreach (var child in Directory.Exists(folder) ? Directory.GetDirectories(folder) : [])
             {
-                Libc.RemoveFolder(child);
+                Libc.TryRemoveFolder(child);
             }
-            Libc.RemoveFolder(folder);
+            Libc.TryRemoveFolder(folder);
         }
     }
 }
