@@ -1,3 +1,4 @@
+using Google.Protobuf.WellKnownTypes;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Runc;
 using Kuasar.Sandbox;
@@ -6,11 +7,17 @@ using RuntimeVersion = Kuasar.Protocol.Contracts.Types.RuntimeVersion;
 
 namespace RuncSandboxer;
 
-/// <summary>Containers by runc. A pod needs nothing of its own here: containerd's pause container holds what its containers share.</summary>
+/// <summary>
+/// Containers by runc. With a pause container of containerd's (podsandbox) a pod needs nothing of its own here; on the routes of the Sandbox
+/// API there is none, and what the containers of a pod share is ours to make.
+/// </summary>
 internal sealed class RuncSandboxer(string runtimePath, bool systemdCgroup) : Sandboxer
 {
-    public override Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken) =>
-        Task.FromResult<Sandbox>(new RuncSandbox(options => RuntimeFor(spec, options)));
+    public override Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken)
+    {
+        OciRuntime NewRuntime(Options options) => RuntimeFor(spec, options);
+        return Task.FromResult<Sandbox>(spec.Pod is null ? new RuncSandbox(NewRuntime) : new RuncPod(new LinuxPod(spec, Services), NewRuntime));
+    }
 
     public override async Task<RuntimeInfo> GetInfoAsync(CancellationToken cancellationToken)
     {
@@ -34,12 +41,42 @@ internal sealed class RuncSandboxer(string runtimePath, bool systemdCgroup) : Sa
     }, Services);
 }
 
-internal sealed class RuncSandbox(Func<Options, OciRuntime> runtimeFor) : Sandbox
+internal class RuncSandbox(Func<Options, OciRuntime> runtimeFor) : Sandbox
 {
     public override async Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
         TypeUrl.TryUnpack<Options>(spec.Options, out var options);
         var runtime = runtimeFor(options ?? new Options());
         return new RuncContainer(runtime, spec, await runtime.CreateAsync(spec, cancellationToken));
+    }
+}
+
+/// <summary>A pod without a pause container.</summary>
+internal sealed class RuncPod(LinuxPod pod, Func<Options, OciRuntime> runtimeFor) : RuncSandbox(runtimeFor)
+{
+    public override int ProcessId => pod.ProcessId;
+
+    public override Task<ExitStatus> Exited => pod.Exited;
+
+    public override Task StartAsync(CancellationToken cancellationToken) => pod.StartAsync(cancellationToken);
+
+    public override Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken)
+    {
+        pod.Apply(spec);
+        return base.CreateContainerAsync(spec, cancellationToken);
+    }
+
+    public override Task<Any> GetMetricsAsync(CancellationToken cancellationToken) => Task.FromResult(pod.GetMetrics());
+
+    public override Task UpdateAsync(SandboxResources resources, CancellationToken cancellationToken)
+    {
+        pod.Update(resources);
+        return Task.CompletedTask;
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await pod.DisposeAsync();
+        await base.DisposeAsync();
     }
 }

@@ -76,6 +76,33 @@ public abstract class Cgroup
         return folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
     }
 
+    /// <summary>The cgroup of this path, whether or not it is there yet: where an OCI runtime puts a container with this cgroupsPath.</summary>
+    /// <param name="path">Absolute within each hierarchy.</param>
+    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="root">Put before every mount point and before /proc.</param>
+    /// <returns>Null when no hierarchy is mounted.</returns>
+    internal static Cgroup? At(string path, string mountInfo, string root = "")
+    {
+        var folders = new Dictionary<string, string>(StringComparer.Ordinal);
+        string? unified = null;
+        foreach (var mount in CgroupMount.Parse(mountInfo))
+        {
+            // A named hierarchy only groups. Options that are no controllers (rw, xattr) do no harm: they lead to the same folder.
+            if (mount.Controllers?.Any(c => c.StartsWith("name=", StringComparison.Ordinal)) == false)
+            {
+                foreach (var controller in mount.Controllers)
+                {
+                    folders.TryAdd(controller, root + mount.MountPoint + path);
+                }
+            }
+            if (mount.Controllers is null)
+            {
+                unified ??= root + mount.MountPoint + path;
+            }
+        }
+        return folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
+    }
+
     /// <summary>Whether this is a cgroup of the unified hierarchy, v2.</summary>
     public abstract bool IsV2 { get; }
 

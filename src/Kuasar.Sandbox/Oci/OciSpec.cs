@@ -11,7 +11,7 @@ public sealed class OciSpec
     /// <summary>Of a name that comes twice, readers could each take another value.</summary>
     internal static JsonDocumentOptions Strict { get; } = new() { AllowDuplicateProperties = false };
 
-    private OciSpec(JsonObject json) => Json = json;
+    internal OciSpec(JsonObject json) => Json = json;
 
     /// <summary>The whole document; the caller may change it.</summary>
     public JsonObject Json { get; }
@@ -48,12 +48,26 @@ public sealed class OciSpec
         }
     }
 
+    /// <summary>Writes the document as a bundle's config.json, in place of what is there: OCI runtimes read it from there.</summary>
+    /// <exception cref="IOException">It cannot be written; the old one is still there.</exception>
+    public void Save(string bundle)
+    {
+        var path = Path.Combine(bundle, "config.json");
+        var temporary = path + ".new";
+        using (var file = File.Create(temporary))
+        using (var writer = new Utf8JsonWriter(file))
+        {
+            Json.WriteTo(writer);
+        }
+        File.Move(temporary, path, overwrite: true);
+    }
+
     private static JsonObject Check(JsonObject? json, string path) =>
         json?["ociVersion"] is not null
             ? json
             : throw new SandboxException(SandboxError.InvalidArgument, $"{path} is not an OCI spec: no ociVersion");
 
-    private static JsonNode? Member(JsonNode? node, string name) => (node as JsonObject)?[name];
+    internal static JsonNode? Member(JsonNode? node, string name) => (node as JsonObject)?[name];
 
-    private static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
+    internal static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
 }

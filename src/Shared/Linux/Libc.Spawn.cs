@@ -7,6 +7,9 @@ namespace Kuasar.Linux;
 /// <summary>What a child process starts with. Nothing is inherited but what is named here.</summary>
 internal sealed record SpawnRequest(string Path, IReadOnlyList<string> Arguments)
 {
+    /// <summary>The program's name as it sees it itself, argv[0]; null: the path.</summary>
+    internal string? Name { get; init; }
+
     /// <summary>Whole environment as NAME=value; null: this process's own.</summary>
     internal IReadOnlyList<string>? Environment { get; init; }
 
@@ -31,7 +34,7 @@ internal static unsafe partial class Libc
         var attributes = stackalloc byte[OpaqueSize];
         var signals = stackalloc byte[128];
         var copies = new List<SafeFileHandle>();
-        using var arguments = new CStringArray([request.Path, .. request.Arguments]);
+        using var arguments = new CStringArray([request.Name ?? request.Path, .. request.Arguments]);
         using var environment = new CStringArray(request.Environment ?? OwnEnvironment());
         CheckReturn(posix_spawn_file_actions_init(actions), "posix_spawn_file_actions_init");
         CheckReturn(posix_spawnattr_init(attributes), "posix_spawnattr_init");
