@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs a Go toolchain and the real Go ttrpc, as Debian packages them, into DIR and builds tests/interop/go to DIR/peer.
+# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds tests/interop/go to DIR/peer.
 #
 # usage: eng/go-ttrpc.sh [DIR]     (artifacts/go; idempotent; a removed DIR installs anew)
 # Needs apt and dpkg and a Debian mirror that apt already knows; not root. SUITE: the Debian suite, default forky.
@@ -13,7 +13,7 @@ mkdir -p "${1:-$repo/artifacts/go}"
 dir=$(cd "${1:-$repo/artifacts/go}" && pwd -P)
 suite=${SUITE:-forky} state=$dir/.apt root=$dir/root sources=$repo/tests/interop/go
 # What ttrpc and our program import, and no more: all that these packages depend on is ten times as much.
-libraries=(golang-github-containerd-ttrpc-dev golang-github-containerd-log-dev golang-github-sirupsen-logrus-dev
+libraries=(golang-github-containerd-ttrpc-dev golang-github-containerd-nri-dev golang-github-containerd-log-dev golang-github-sirupsen-logrus-dev
   golang-golang-x-sys-dev golang-google-grpc-dev golang-google-genproto-dev golang-google-protobuf-dev)
 
 unavailable() { say "${0##*/}: $*"; exit 3; }

@@ -89,7 +89,7 @@ internal sealed partial class ManagedSandbox
     /// <summary>Watches for the end that nobody asked for.</summary>
     private async Task WatchAsync(Task<ExitStatus> ownEnd)
     {
-        await ownEnd.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ((Task)ownEnd).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (ownEnd.IsCanceled)
         {
             // The host lets go of everything when it stops.

@@ -238,13 +238,13 @@ internal sealed partial class ManagedSandbox
         async Task DropAsync() => await CleanUp.TryAsync(async () => await tooLate(await answer.ConfigureAwait(false)).ConfigureAwait(false)).ConfigureAwait(false);
     }
 
-    private Task AnswerAsync(Func<Task> call) => AnswerAsync(
+    private async Task AnswerAsync(Func<Task> call) => await AnswerAsync(
         async () =>
         {
             await call().ConfigureAwait(false);
             return true;
         },
-        _ => Task.CompletedTask);
+        _ => Task.CompletedTask).ConfigureAwait(false);
 
     private Exception Explained(Exception error, string what) =>
         error is OperationCanceledException && _ending.IsCancellationRequested

@@ -53,9 +53,8 @@ internal static partial class ForcedRemoval
                 Libc.UnmountAll(point);
             }
         }, problems);
-        for (var i = record.Cgroups.Count - 1; i >= 0; i--)
+        foreach (var cgroup in record.Cgroups.Reverse())
         {
-            var cgroup = record.Cgroups[i];
             complete &= Try(() => CgroupProcesses.Remove(cgroup, deadline), problems);
         }
         return complete;

@@ -90,12 +90,11 @@ internal static partial class ForcedRemoval
         return complete;
     }
 
-    private static bool Unmount(IReadOnlyList<string> mounts, List<string> problems)
+    private static bool Unmount(IEnumerable<string> mounts, List<string> problems)
     {
         var complete = true;
-        for (var i = mounts.Count - 1; i >= 0; i--)
+        foreach (var mount in mounts.Reverse())
         {
-            var mount = mounts[i];
             complete &= Try(() => Libc.UnmountAll(mount), problems);
         }
         return complete;

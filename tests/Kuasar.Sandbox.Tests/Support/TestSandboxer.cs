@@ -11,13 +11,26 @@ internal sealed class TestSandboxer : Sandboxer
 
     internal Func<Task> OnDisposeAsync { get; set; } = () => Task.CompletedTask;
 
+    internal Func<TestSandbox, CancellationToken, Task> OnStart { get; set; } = (_, _) => Task.CompletedTask;
+
+    internal Func<TestSandbox, TimeSpan, Task> OnStop { get; set; } = (_, _) => Task.CompletedTask;
+
+    internal Func<ContainerSpec, Task> OnCreatingContainer { get; set; } = _ => Task.CompletedTask;
+
     internal Func<ContainerSpec, TestContainer> OnCreateContainer { get; set; } = _ => new TestContainer();
+
+    /// <summary>The last one made.</summary>
+    internal TestSandbox Last { get; private set; } = null!;
+
+    /// <summary>Of the creation that came last.</summary>
+    internal CancellationToken CreateToken { get; private set; }
 
     public override async Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken)
     {
+        CreateToken = cancellationToken;
         Note($"create {spec.Id}");
         await OnCreate(spec);
-        return new TestSandbox(this, spec.Id);
+        return Last = new TestSandbox(this, spec);
     }
 
     private void Note(string text)
@@ -28,15 +41,58 @@ internal sealed class TestSandboxer : Sandboxer
         }
     }
 
-    internal sealed class TestSandbox(TestSandboxer sandboxer, string id) : Sandbox
+    internal sealed class TestSandbox(TestSandboxer sandboxer, SandboxSpec spec) : Sandbox
     {
-        public override Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken) =>
-            Task.FromResult<Container>(sandboxer.OnCreateContainer(spec));
+        private readonly TaskCompletionSource<ExitStatus> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        internal SandboxSpec Spec => spec;
+
+        internal TaskCompletionSource<ExitStatus> End => _exited;
+
+        internal Func<Task> OnPing { get; set; } = () => Task.CompletedTask;
+
+        internal Func<IReadOnlyDictionary<string, string>> OnInfo { get; set; } = () => new Dictionary<string, string> { ["info"] = "{}" };
+
+        internal List<SandboxResources> Updates { get; } = [];
+
+        public override int ProcessId => 4711;
+
+        public override Task<ExitStatus> Exited => _exited.Task;
+
+        public override async Task StartAsync(CancellationToken cancellationToken)
+        {
+            sandboxer.Note($"start {spec.Id}");
+            await sandboxer.OnStart(this, cancellationToken);
+        }
+
+        public override async Task<Container> CreateContainerAsync(ContainerSpec container, CancellationToken cancellationToken)
+        {
+            await sandboxer.OnCreatingContainer(container);
+            return sandboxer.OnCreateContainer(container);
+        }
+
+        public override async Task StopAsync(TimeSpan timeout, CancellationToken cancellationToken)
+        {
+            sandboxer.Note($"stop {spec.Id} {timeout.TotalSeconds:0}");
+            await sandboxer.OnStop(this, timeout);
+        }
+
+        public override Task UpdateAsync(SandboxResources resources, CancellationToken cancellationToken)
+        {
+            Updates.Add(resources);
+            return Task.CompletedTask;
+        }
+
+        public override Task<Any> GetMetricsAsync(CancellationToken cancellationToken) => Task.FromResult(new Any { TypeUrl = "metrics" });
+
+        public override Task PingAsync(CancellationToken cancellationToken) => OnPing();
+
+        public override IReadOnlyDictionary<string, string> GetInfo() => OnInfo();
 
         public override async ValueTask DisposeAsync()
         {
             await sandboxer.OnDisposeAsync();
-            sandboxer.Note($"dispose {id}");
+            sandboxer.Note($"dispose {spec.Id}");
             await base.DisposeAsync();
         }
     }

@@ -47,11 +47,8 @@ public sealed class ContainerTaskDeleteTests : IAsyncLifetime
         };
         await Assert.ThrowsAsync<IOException>(() => task.DeleteAsync(false).InTime());
         Assert.Equal(ProcessState.Stopped, task.Init.State);
-        // And a step that comes later.
+        // The sandbox ends with its last task; its author's error is not the task's.
         _bed.Sandboxer.OnDisposeAsync = () => throw new IOException("the author's other error");
-        await Assert.ThrowsAsync<IOException>(() => task.DeleteAsync(false).InTime());
-        Assert.Equal(ProcessState.Stopped, task.Init.State);
-        _bed.Sandboxer.OnDisposeAsync = () => Task.CompletedTask;
 
         var (_, exit) = await task.DeleteAsync(false).InTime();
 

@@ -21,9 +21,10 @@ internal sealed class TaskBed : IAsyncDisposable
         Containerd = new FakeContainerd(Bed.PathOf("containerd.sock"));
         Containerd.Start();
         _publisher = new EventPublisher(Containerd.Socket, TimeProvider.System, NullLogger.Instance);
+        var paths = new DomainPaths(Bed.PathOf("run"));
         Context = new TaskContext(
-            "instance", "/run/containerd.sock", new DomainPaths(Bed.PathOf("run")), new TaskEvents(_publisher), Bed.Stdio,
-            new SandboxTable(Sandboxer), Bed.Time, NullLogger.Instance);
+            "instance", "/run/containerd.sock", paths, new TaskEvents(_publisher), Bed.Stdio,
+            Managers.Make(paths, Sandboxer, Bed.Processes, Bed.Time), Bed.Time, NullLogger.Instance);
     }
 
     internal Bed Bed { get; } = new();
