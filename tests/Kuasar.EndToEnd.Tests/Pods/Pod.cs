@@ -27,23 +27,33 @@ internal sealed class Pod : IAsyncDisposable
 
     internal string LogFolder { get; }
 
-    internal static async Task<Pod> RunAsync(Node node, string name)
+    internal static async Task<Pod> RunAsync(Node node, string name, string? handler = null, Action<PodSandboxConfig>? configure = null)
     {
         var pod = new Pod(node, name);
-        var response = await pod._cri.RunPodSandboxAsync(new RunPodSandboxRequest { Config = pod._config, RuntimeHandler = Settings.Handler }, Options);
+        configure?.Invoke(pod._config);
+        var response = await pod._cri.RunPodSandboxAsync(
+            new RunPodSandboxRequest { Config = pod._config, RuntimeHandler = handler ?? Settings.Handler }, Options);
         pod.Id = response.PodSandboxId;
         return pod;
     }
 
-    internal async Task StartContainerAsync(LinuxContainerResources? resources, params string[] command)
+    internal Task StartContainerAsync(LinuxContainerResources? resources, params string[] command) => StartContainerAsync("c", resources, command);
+
+    /// <summary>One more container, which from now on is the one that is meant.</summary>
+    internal async Task StartContainerAsync(string name, LinuxContainerResources? resources, params string[] command)
     {
         var config = new ContainerConfig
         {
-            Metadata = new ContainerMetadata { Name = "c" },
+            Metadata = new ContainerMetadata { Name = name },
             Image = new ImageSpec { Image = BusyboxImage.Name },
             Command = { command },
-            LogPath = "c.log",
-            Linux = new LinuxContainerConfig { Resources = resources ?? new LinuxContainerResources() },
+            LogPath = $"{name}.log",
+            Linux = new LinuxContainerConfig
+            {
+                Resources = resources ?? new LinuxContainerResources(),
+                // As the kubelet does: the containers' namespaces are those of their pod.
+                SecurityContext = new LinuxContainerSecurityContext { NamespaceOptions = _config.Linux.SecurityContext?.NamespaceOptions },
+            },
         };
         ContainerId = (await _cri.CreateContainerAsync(
             new CreateContainerRequest { PodSandboxId = Id, Config = config, SandboxConfig = _config }, Options)).ContainerId;
@@ -66,8 +76,16 @@ internal sealed class Pod : IAsyncDisposable
         return status!;
     }
 
-    internal async Task<PodSandboxState> StateAsync() =>
-        (await _cri.PodSandboxStatusAsync(new PodSandboxStatusRequest { PodSandboxId = Id }, Options)).Status.State;
+    internal async Task<PodSandboxState> StateAsync() => (await StatusAsync()).State;
+
+    internal async Task<PodSandboxStatus> StatusAsync() =>
+        (await _cri.PodSandboxStatusAsync(new PodSandboxStatusRequest { PodSandboxId = Id }, Options)).Status;
+
+    internal async Task<PodSandboxStats> PodStatsAsync() =>
+        (await _cri.PodSandboxStatsAsync(new PodSandboxStatsRequest { PodSandboxId = Id }, Options)).Stats;
+
+    internal async Task<string> PortForwardUrlAsync(int port) =>
+        (await _cri.PortForwardAsync(new PortForwardRequest { PodSandboxId = Id, Port = { port } }, Options)).Url;
 
     internal async Task<ContainerStats> StatsAsync() =>
         (await _cri.ContainerStatsAsync(new ContainerStatsRequest { ContainerId = ContainerId }, Options)).Stats;
