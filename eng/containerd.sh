@@ -335,6 +335,9 @@ runtimes() {
   [$1.runtimes.kuasar-runc]
     runtime_type = 'io.containerd.kuasar-runc.v1'
     $2 = 'podsandbox'
+  [$1.runtimes.kuasar-runc-shim]
+    runtime_type = 'io.containerd.kuasar-runc.v1'
+    $2 = 'shim'
 T
 }
 
