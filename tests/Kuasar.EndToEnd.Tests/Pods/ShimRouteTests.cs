@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 using Grpc.Core;
+using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Testing.Cri;
 
 namespace Kuasar.EndToEnd.Tests.Pods;
 
@@ -134,10 +136,38 @@ public sealed class ShimRouteTests(TestRun run, FaultyNode own) : NodeTest(run, 
         await NothingLeftAsync(pod, folder);
     }
 
+    [Fact]
+    public async Task With_its_sandboxer_a_pod_goes_with_all_that_is_in_it()
+    {
+        var pod = await Pod.RunAsync(Node, "death", Handler);
+        await pod.StartContainerAsync(null, "sleep", "3600");
+        var (pid, folder) = await InfoAsync(pod);
+        var container = await InitOfAsync(pod.ContainerId);
+
+        await Node.Sandboxer!.KillAsync();
+
+        // The pod's `delete` ends its container too: containerd runs none for that.
+        await Within.UntilAsync(() => !Directory.Exists($"/proc/{pid}") && !Directory.Exists($"/proc/{container}"), what: "their end");
+        await Within.UntilAsync(async () => await pod.StateAsync() == PodSandboxState.SandboxNotready, what: "the pod's end");
+        await pod.UntilExitedAsync();
+        await Node.StartSandboxerAsync();
+        await pod.StopAsync();
+        await pod.RemoveAsync();
+        // The sandboxer finishes what the shim has ended.
+        await Within.UntilAsync(() => !Directory.Exists(folder), what: "the folder's end");
+        await using var next = await Pod.RunAsync(Node, "death", Handler);
+    }
+
     private static async Task<(int Pid, string Folder)> InfoAsync(Pod pod)
     {
         var info = JsonNode.Parse(await pod.InfoAsync())!;
         return ((int)info["pid"]!, (string)info["folder"]!);
+    }
+
+    private async Task<uint> InitOfAsync(string id)
+    {
+        using var client = new ContainerdClient(Node.Bed.Socket, "k8s.io");
+        return (await client.Tasks.GetAsync(new() { ContainerId = id }, ContainerdClient.Options)).Process.Pid;
     }
 
     private string[] Sandboxes()
