@@ -33,7 +33,7 @@ public sealed class ProxyRoute(string socket) : ISandboxerRoute
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
             kestrel.ListenUnixSocket(socket, endpoint => endpoint.Protocols = HttpProtocols.Http2));
-        builder.Services.AddSingleton(context.LoggerFactory);
+        builder.Services.AddSingleton<ILoggerFactory>(new QuietLoggerFactory(context.LoggerFactory));
         builder.Services.AddSingleton<IConnectionListenerFactory>(new KestrelListenerFactory(context.Listen));
         builder.Services.AddRoutingCore();
         builder.Services.AddGrpc(grpc => grpc.IgnoreUnknownServices = false);

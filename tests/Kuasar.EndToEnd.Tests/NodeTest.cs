@@ -14,10 +14,14 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
     /// <summary>For tests of what the stock runtime does not have or does otherwise: why.</summary>
     protected virtual string? OursOnly => null;
 
+    /// <summary>Why this containerd cannot do it; null when it can. Asked when there is a node.</summary>
+    protected virtual string? Unavailable => null;
+
     public virtual ValueTask InitializeAsync()
     {
         run.Require();
         Assert.SkipWhen(!Settings.IsOurs && OursOnly is not null, $"only with {Settings.OurRuntime}: {OursOnly}");
+        Assert.SkipWhen(Unavailable is not null, Unavailable ?? "");
         return ValueTask.CompletedTask;
     }
 

@@ -20,10 +20,10 @@ internal sealed class SandboxerProcess
 
     internal string ControlSocket => Path.Combine(RunDirectory, "control.sock");
 
-    internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string runc, string log)
+    internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string runc, string log, params string[] more)
     {
         string[] arguments = ["-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log,
-            program, "--run-dir", runDirectory, "--runtime", runc, "--log-level", "debug"];
+            program, "--run-dir", runDirectory, "--runtime", runc, "--log-level", "debug", .. more];
         var process = Process.Start(new ProcessStartInfo("/bin/sh", arguments))!;
         var sandboxer = new SandboxerProcess(process, runDirectory);
         try

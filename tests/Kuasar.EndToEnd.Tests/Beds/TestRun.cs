@@ -16,6 +16,9 @@ public sealed class TestRun : IAsyncLifetime
     /// <summary>Whether there are nodes at all.</summary>
     public bool IsUp => _main is not null;
 
+    /// <summary>Whether this containerd takes sandboxes of proxy plugins: 1.7 does not.</summary>
+    public bool HasProxyPlugins => File.ReadAllText(Path.Combine(Main.Bed.Folder, "config.toml")).Contains("proxy_plugins", StringComparison.Ordinal);
+
     /// <summary>The shared node.</summary>
     public Node Main => _main ?? throw new InvalidOperationException("there is no node");
 
@@ -47,7 +50,8 @@ public sealed class TestRun : IAsyncLifetime
         Assert.True(_failure is null, "the run could not be set up: see the errors at its end");
     }
 
-    internal Task<Node> StartNodeAsync(string name, Node? other = null) => Node.StartAsync(name, _binaries, other);
+    internal Task<Node> StartNodeAsync(string name, Node? other = null, string? program = null) =>
+        Node.StartAsync(name, _binaries, other, program);
 
     public async ValueTask DisposeAsync()
     {

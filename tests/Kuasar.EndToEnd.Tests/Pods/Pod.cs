@@ -27,6 +27,10 @@ internal sealed class Pod : IAsyncDisposable
 
     internal string LogFolder { get; }
 
+    /// <param name="node">Where.</param>
+    /// <param name="name">Its own on the node.</param>
+    /// <param name="handler">The runtime in CRI's configuration; null for the one under test.</param>
+    /// <param name="configure">Changes its configuration.</param>
     internal static async Task<Pod> RunAsync(Node node, string name, string? handler = null, Action<PodSandboxConfig>? configure = null)
     {
         var pod = new Pod(node, name);
@@ -86,6 +90,10 @@ internal sealed class Pod : IAsyncDisposable
 
     internal async Task<string> PortForwardUrlAsync(int port) =>
         (await _cri.PortForwardAsync(new PortForwardRequest { PodSandboxId = Id, Port = { port } }, Options)).Url;
+
+    /// <summary>What the sandbox tells of itself to those who want to know all.</summary>
+    internal async Task<string> InfoAsync() => (await _cri.PodSandboxStatusAsync(
+        new PodSandboxStatusRequest { PodSandboxId = Id, Verbose = true }, Options)).Info["info"];
 
     internal async Task<ContainerStats> StatsAsync() =>
         (await _cri.ContainerStatsAsync(new ContainerStatsRequest { ContainerId = ContainerId }, Options)).Stats;
