@@ -5,7 +5,11 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class ConnectionTests
+public sealed class ConnectionTestsOverPipes() : ConnectionTests(Over.Pipes);
+
+public sealed class ConnectionTestsOverSockets() : ConnectionTests(Over.Sockets);
+
+public abstract class ConnectionTests(Over over)
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
 
@@ -14,7 +18,7 @@ public sealed class ConnectionTests
     [InlineData(true)]
     public async Task ConnectionLost_CallsAreUnavailable_AndClosedFires(bool abort)
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(over);
         var unary = client.Echo.UnaryAsync(Hello);
         var both = client.Echo.Both();
         await client.Peer.Receive();
@@ -38,7 +42,7 @@ public sealed class ConnectionTests
     [Fact]
     public async Task Garbage_ClosesTheConnection()
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(over);
         var call = client.Echo.UnaryAsync(Hello);
         await client.Peer.SendBytes("HTTP/1.1 400 Bad Request\r\n"u8.ToArray());
         await RpcAssert.Fails(StatusCode.Unavailable, call.ResponseAsync);
@@ -47,7 +51,7 @@ public sealed class ConnectionTests
     [Fact]
     public async Task Dispose_FailsCalls_AndEndsThePeer()
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(over);
         var call = client.Echo.UnaryAsync(Hello);
         await client.Peer.Receive();
         await client.Ttrpc.DisposeAsync().AsTask().Within();
@@ -59,7 +63,7 @@ public sealed class ConnectionTests
     [Fact]
     public async Task IdsExhausted_IsUnavailable()
     {
-        await using var client = new TestClient(new TtrpcClientOptions { FirstStreamId = uint.MaxValue - 2 });
+        await using var client = new TestClient(over, new TtrpcClientOptions { FirstStreamId = uint.MaxValue - 2 });
         _ = client.Echo.UnaryAsync(Hello);
         _ = client.Echo.UnaryAsync(Hello);
         await RpcAssert.Fails(StatusCode.Unavailable, client.Echo.UnaryAsync(Hello).ResponseAsync);

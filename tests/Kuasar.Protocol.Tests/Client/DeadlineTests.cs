@@ -5,13 +5,17 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class DeadlineTests : IAsyncDisposable
+public sealed class DeadlineTestsOverPipes() : DeadlineTests(Over.Pipes);
+
+public sealed class DeadlineTestsOverSockets() : DeadlineTests(Over.Sockets);
+
+public abstract class DeadlineTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly ManualTime _time = new();
     private readonly TestClient _client;
 
-    public DeadlineTests() => _client = new TestClient(new TtrpcClientOptions { TimeProvider = _time, WriteBufferLimit = 100_000 });
+    protected DeadlineTests(Over over) => _client = new TestClient(over, new TtrpcClientOptions { TimeProvider = _time, WriteBufferLimit = 100_000 });
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 

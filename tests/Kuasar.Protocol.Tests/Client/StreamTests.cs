@@ -7,10 +7,14 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class StreamTests : IAsyncDisposable
+public sealed class StreamTestsOverPipes() : StreamTests(Over.Pipes);
+
+public sealed class StreamTestsOverSockets() : StreamTests(Over.Sockets);
+
+public abstract class StreamTests(Over over) : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
-    private readonly TestClient _client = new(new TtrpcClientOptions { StreamQueueLimit = 10_000 });
+    private readonly TestClient _client = new(over, new TtrpcClientOptions { StreamQueueLimit = 10_000 });
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 

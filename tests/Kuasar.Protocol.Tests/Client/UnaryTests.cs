@@ -9,10 +9,14 @@ using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class UnaryTests : IAsyncDisposable
+public sealed class UnaryTestsOverPipes() : UnaryTests(Over.Pipes);
+
+public sealed class UnaryTestsOverSockets() : UnaryTests(Over.Sockets);
+
+public abstract class UnaryTests(Over over) : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
-    private readonly TestClient _client = new();
+    private readonly TestClient _client = new(over);
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 

@@ -8,7 +8,11 @@ using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class ContextTests
+public sealed class ContextTestsOverPipes() : ContextTests(Over.Pipes);
+
+public sealed class ContextTestsOverSockets() : ContextTests(Over.Sockets);
+
+public abstract class ContextTests(Over over)
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
 
@@ -17,7 +21,7 @@ public sealed class ContextTests
     {
         ServerCallContext? seen = null;
         Metadata? headers = null;
-        await using var server = new TestServer(new EchoService
+        await using var server = new TestServer(over, new EchoService
         {
             OnUnary = async (m, context) =>
             {
@@ -36,7 +40,7 @@ public sealed class ContextTests
         Assert.Equal([("a", "1"), ("a", "2")], headers!.Select(h => (h.Key, h.Value)));
         Assert.Equal(deadline, seen.Deadline, TimeSpan.FromSeconds(20));
         Assert.False(seen.AuthContext.IsPeerAuthenticated);
-        Assert.Equal("unknown", seen.Peer);
+        Assert.StartsWith(over == Over.Pipes ? "unknown" : $"unix:pid={Environment.ProcessId},", seen.Peer, StringComparison.Ordinal);
         Assert.Equal("", seen.Host);
         Assert.Equal("/test", seen.GetConnection().LocalAddress);
         Assert.Equal(1, seen.UserState["k"]);
@@ -46,7 +50,7 @@ public sealed class ContextTests
     public async Task Exceptions_BecomeStatuses()
     {
         var rich = new RpcStatus { Code = 5, Message = "m", Details = { Any.Pack(Hello) } };
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService
             {
                 OnUnary = (m, context) =>
@@ -96,7 +100,7 @@ public sealed class ContextTests
     public async Task Deadline_CancelsTheHandler()
     {
         var time = new ManualTime();
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService
             {
                 OnUnary = async (m, context) => { await Task.Delay(-1, context.CancellationToken); return m; },
@@ -106,7 +110,7 @@ public sealed class ContextTests
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Unary", Hello, timeout: 1_000_000_000);
         await peer.SendRequest(3, "Up", null, FrameFlags.OpenStream, timeout: 1_000_000_000);
-        await Wait.Until(() => time.Armed == 2);
+        await Wait.Until(() => server.Server is { RunningHandlers: 2, ActiveStreams: 2 });
         time.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal((int)StatusCode.DeadlineExceeded, (await peer.Receive()).Code);
         Assert.Equal((int)StatusCode.DeadlineExceeded, (await peer.Receive()).Code);
@@ -127,7 +131,7 @@ public sealed class ContextTests
             started.SetResult();
             await cancelled.Task;
         }
-        await using var server = new TestServer(new EchoService
+        await using var server = new TestServer(over, new EchoService
         {
             OnUnary = async (m, context) => { await Hang(context); return m; },
             OnBoth = (_, _, context) => Hang(context),

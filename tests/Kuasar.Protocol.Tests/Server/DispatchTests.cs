@@ -9,7 +9,11 @@ using Kuasar.Protocol.Tests.Support;
 namespace Kuasar.Protocol.Tests.Server;
 
 /// <summary>Raw frames against the server; each test ends with a call that shows the connection lives.</summary>
-public sealed class DispatchTests : IAsyncDisposable
+public sealed class DispatchTestsOverPipes() : DispatchTests(Over.Pipes);
+
+public sealed class DispatchTestsOverSockets() : DispatchTests(Over.Sockets);
+
+public abstract class DispatchTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly TaskCompletionSource _release = new();
@@ -17,7 +21,7 @@ public sealed class DispatchTests : IAsyncDisposable
     private readonly TestServer _server;
     private readonly RawPeer _peer;
 
-    public DispatchTests()
+    protected DispatchTests(Over over)
     {
         var service = new EchoService
         {
@@ -30,7 +34,7 @@ public sealed class DispatchTests : IAsyncDisposable
                 return m.Text == "big" ? new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) } : m;
             },
         };
-        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log });
+        _server = new TestServer(over, service, new TtrpcServerOptions { LoggerFactory = _log });
         _peer = _server.Raw();
     }
 

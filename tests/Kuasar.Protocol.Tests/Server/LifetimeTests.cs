@@ -6,14 +6,18 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class LifetimeTests
+public sealed class LifetimeTestsOverPipes() : LifetimeTests(Over.Pipes);
+
+public sealed class LifetimeTestsOverSockets() : LifetimeTests(Over.Sockets);
+
+public abstract class LifetimeTests(Over over)
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
 
     [Fact]
     public async Task ServicesAs_BindsUnderAnotherName()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(over);
         Echo.BindService(server.Server.ServicesAs("kuasar.test.v2.Echo"), new EchoService());
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Unary", Hello, service: "kuasar.test.v2.Echo");
@@ -25,7 +29,7 @@ public sealed class LifetimeTests
     public async Task Calls_AreConcurrent_AndBoundedPerConnection()
     {
         var release = new TaskCompletionSource();
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService { OnUnary = async (m, _) => { await release.Task; return m; } },
             new TtrpcServerOptions { MaxConcurrentCallsPerConnection = 3 });
         await using var peer = server.Raw();
@@ -51,7 +55,7 @@ public sealed class LifetimeTests
     {
         var time = new ManualTime();
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[100_000]) };
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService { OnUnary = (m, _) => Task.FromResult(m.Text == "blob" ? blob : m) },
             new TtrpcServerOptions { TimeProvider = time, WriteBufferLimit = 150_000, IdleWriteTimeout = TimeSpan.FromSeconds(30) });
         await using var stuck = server.Raw();
@@ -76,7 +80,7 @@ public sealed class LifetimeTests
     public async Task PeerThatReadsAgain_GetsEverything()
     {
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[100_000]) };
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService { OnUnary = (_, _) => Task.FromResult(blob) }, new TtrpcServerOptions { WriteBufferLimit = 150_000 });
         await using var peer = server.Raw();
         for (uint id = 1; id < 100; id += 2)
@@ -96,7 +100,7 @@ public sealed class LifetimeTests
     [Fact]
     public async Task PeerThatFloodsBadFrames_AndDoesNotRead_IsCutOff()
     {
-        await using var server = new TestServer(options: new TtrpcServerOptions { WriteBufferLimit = 10_000 });
+        await using var server = new TestServer(over, options: new TtrpcServerOptions { WriteBufferLimit = 10_000 });
         await using var peer = server.Raw();
         var flood = RawPeer.Frame(2, FrameType.Request, 0, []);
         await Assert.ThrowsAnyAsync<Exception>(async () =>
@@ -118,7 +122,7 @@ public sealed class LifetimeTests
     {
         var started = new TaskCompletionSource();
         var release = new TaskCompletionSource();
-        await using var server = new TestServer(new EchoService
+        await using var server = new TestServer(over, new EchoService
         {
             OnUnary = async (m, _) => { started.SetResult(); await release.Task; return m; },
         });
@@ -144,7 +148,7 @@ public sealed class LifetimeTests
     public async Task Stop_AfterTheDrain_Cancels()
     {
         var time = new ManualTime();
-        await using var server = new TestServer(
+        await using var server = new TestServer(over,
             new EchoService { OnUnary = async (m, context) => { await Task.Delay(-1, context.CancellationToken); return m; } },
             new TtrpcServerOptions { TimeProvider = time });
         await using var client = server.Client();

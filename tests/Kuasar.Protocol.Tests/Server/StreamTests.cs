@@ -6,14 +6,18 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class StreamTests
+public sealed class StreamTestsOverPipes() : StreamTests(Over.Pipes);
+
+public sealed class StreamTestsOverSockets() : StreamTests(Over.Sockets);
+
+public abstract class StreamTests(Over over)
 {
     private static readonly EchoMessage One = new() { Text = "a", Number = 1 };
 
     [Fact]
     public async Task ServerStream_EndsWithASeparateFrame()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(over);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Down", new EchoMessage { Number = 2 }, FrameFlags.RemoteClosed);
         var frames = new[] { await peer.Receive(), await peer.Receive(), await peer.Receive() };
@@ -30,7 +34,7 @@ public sealed class StreamTests
     [InlineData(0)]
     public async Task ClientStream_AnyOpening_HasNoInventedMessage(int flags)
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(over);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, (FrameFlags)flags);
         await peer.SendData(1, One);
@@ -43,7 +47,7 @@ public sealed class StreamTests
     [Fact]
     public async Task ClientStream_PayloadIsTheFirstMessage_DataOnTheClosingFrameTheLast()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(over);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", One, FrameFlags.RemoteOpen);
         await peer.SendData(1, One, FrameFlags.RemoteClosed);
@@ -54,7 +58,7 @@ public sealed class StreamTests
     public async Task Data_AfterTheEnd_FailsTheStream()
     {
         var hold = new TaskCompletionSource();
-        await using var server = new TestServer(new EchoService { OnUp = async (_, _) => { await hold.Task; return One; } });
+        await using var server = new TestServer(over, new EchoService { OnUp = async (_, _) => { await hold.Task; return One; } });
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         await peer.SendEnd(1);
@@ -66,7 +70,7 @@ public sealed class StreamTests
     [Fact]
     public async Task Data_ThatIsNoMessage_FailsTheStream()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(over);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Both", null, FrameFlags.OpenStream);
         await peer.Send(1, FrameType.Data, 0, [0x0A, 9]);
@@ -87,7 +91,7 @@ public sealed class StreamTests
                 return One;
             },
         };
-        await using var server = new TestServer(service, new TtrpcServerOptions { StreamQueueLimit = 10_000 });
+        await using var server = new TestServer(over, service, new TtrpcServerOptions { StreamQueueLimit = 10_000 });
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         for (var i = 0; i < 500; i++)
@@ -104,7 +108,7 @@ public sealed class StreamTests
     [Fact]
     public async Task OversizeData_FailsTheStreamOnly()
     {
-        await using var server = new TestServer(options: new TtrpcServerOptions { MaxMessageSize = 1000 });
+        await using var server = new TestServer(over, options: new TtrpcServerOptions { MaxMessageSize = 1000 });
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         await peer.Send(1, FrameType.Data, 0, new byte[1001]);
@@ -116,7 +120,7 @@ public sealed class StreamTests
     [Fact]
     public async Task HandlersOversizeMessage_FailsItsWrite()
     {
-        await using var server = new TestServer(new EchoService
+        await using var server = new TestServer(over, new EchoService
         {
             OnDown = (_, output, _) => output.WriteAsync(new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) }),
         });

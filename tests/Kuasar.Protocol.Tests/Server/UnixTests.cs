@@ -24,7 +24,7 @@ public sealed class UnixTests : IDisposable
     {
         var address = isAbstract ? $"kuasar-test-{Environment.ProcessId}" : $"unix://{Path}";
         await using var source = UnixConnectionSource.Bind(address);
-        await using var test = new TestServer();
+        await using var test = new TestServer(Over.Sockets);
         var serving = test.Server.ServeAsync(source, default);
         await using var client = await TtrpcClient.ConnectAsync(address);
         var echo = new Echo.EchoClient(client);
@@ -40,7 +40,7 @@ public sealed class UnixTests : IDisposable
     public async Task LargeMessages_BothWays()
     {
         await using var source = UnixConnectionSource.Bind(Path);
-        await using var test = new TestServer();
+        await using var test = new TestServer(Over.Sockets);
         _ = test.Server.ServeAsync(source, default);
         await using var client = await TtrpcClient.ConnectAsync(Path);
         var big = new EchoMessage { Blob = ByteString.CopyFrom(Enumerable.Range(0, 4_000_000).Select(i => (byte)i).ToArray()) };
@@ -57,7 +57,7 @@ public sealed class UnixTests : IDisposable
         ServerCallContext? seen = null;
         PeerCredentials? peer = null;
         await using var source = UnixConnectionSource.Bind(Path);
-        await using var test = new TestServer(new EchoService
+        await using var test = new TestServer(Over.Sockets, new EchoService
         {
             OnUnary = (m, context) => { seen = context; peer = context.GetConnection().Peer; return Task.FromResult(m); },
         });
@@ -121,7 +121,7 @@ public sealed class UnixTests : IDisposable
     {
         var policy = new FirstTwoFail();
         await using var source = UnixConnectionSource.Bind(Path, new UnixSocketOptions { PeerPolicy = policy });
-        await using var test = new TestServer();
+        await using var test = new TestServer(Over.Sockets);
         _ = test.Server.ServeAsync(source, default);
         for (var i = 0; i < 2; i++)
         {
@@ -140,7 +140,7 @@ public sealed class UnixTests : IDisposable
         await using var source = UnixConnectionSource.Bind(Path);
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[1_000_000]) };
         var time = new ManualTime();
-        await using var test = new TestServer(
+        await using var test = new TestServer(Over.Sockets, 
             new EchoService { OnUnary = (_, _) => Task.FromResult(blob) }, new TtrpcServerOptions { TimeProvider = time });
         _ = test.Server.ServeAsync(source, default);
         var socket = await Protocol.Transport.UnixSocket.ConnectAsync(new UnixDomainSocketEndPoint(Path), default);

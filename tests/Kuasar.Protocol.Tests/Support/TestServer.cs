@@ -3,24 +3,27 @@ using Kuasar.Protocol.Tests.Protos;
 
 namespace Kuasar.Protocol.Tests.Support;
 
-/// <summary>A server with the echo service, its connections made in memory.</summary>
+/// <summary>A server with the echo service.</summary>
 internal sealed class TestServer : IAsyncDisposable
 {
-    public TestServer(EchoService? service = null, TtrpcServerOptions? options = null)
+    private readonly Over _over;
+
+    public TestServer(Over over, EchoService? service = null, TtrpcServerOptions? options = null)
     {
+        _over = over;
         Server = new TtrpcServer(options);
         Echo.BindService(Server.Services, service ?? new EchoService());
     }
 
     public TtrpcServer Server { get; }
 
-    public RawPeer Raw() => new(Connect());
+    public RawPeer Raw() => new(Connect(raw: true));
 
-    public TtrpcClient Client(TtrpcClientOptions? options = null) => new(Connect(), options);
+    public TtrpcClient Client(TtrpcClientOptions? options = null) => new(Connect(raw: false), options);
 
-    public Connection Connect()
+    public Connection Connect(bool raw)
     {
-        var (client, server) = ConnectionPair.Create("/test");
+        var (client, server) = Link.Create(_over, rawClient: raw, rawServer: false);
         _ = Server.ServeAsync(server, default);
         return client;
     }
@@ -31,9 +34,9 @@ internal sealed class TestServer : IAsyncDisposable
 /// <summary>A client whose server is the test.</summary>
 internal sealed class TestClient : IAsyncDisposable
 {
-    public TestClient(TtrpcClientOptions? options = null)
+    public TestClient(Over over, TtrpcClientOptions? options = null)
     {
-        var (client, server) = ConnectionPair.Create();
+        var (client, server) = Link.Create(over, rawClient: false, rawServer: true);
         Ttrpc = new TtrpcClient(client, options);
         Echo = new Echo.EchoClient(Ttrpc);
         Peer = new RawPeer(server);
