@@ -140,7 +140,7 @@ public sealed class UnixTests : IDisposable
         await using var source = UnixConnectionSource.Bind(Path);
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[1_000_000]) };
         var time = new ManualTime();
-        await using var test = new TestServer(Over.Sockets, 
+        await using var test = new TestServer(Over.Sockets,
             new EchoService { OnUnary = (_, _) => Task.FromResult(blob) }, new TtrpcServerOptions { TimeProvider = time });
         _ = test.Server.ServeAsync(source, default);
         var socket = await Protocol.Transport.UnixSocket.ConnectAsync(new UnixDomainSocketEndPoint(Path), default);
