@@ -38,6 +38,14 @@ internal static partial class Libc
         }
     }
 
+    internal static void SetNonBlocking(SafeSocketHandle socket)
+    {
+        if (Fcntl(socket, GetFlags, 0) is var flags and >= 0)
+        {
+            _ = Fcntl(socket, SetFlags, flags | NonBlocking);
+        }
+    }
+
     [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
     internal static unsafe partial nint Receive(SafeSocketHandle socket, byte* buffer, nuint length, int flags);
 

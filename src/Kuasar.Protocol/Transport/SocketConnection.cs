@@ -45,7 +45,7 @@ internal sealed class SocketConnection : Connection
         {
             lock (_lock)
             {
-                return _transport ??= new StreamConnection(new NetworkStream(_socket, ownsSocket: false), Peer, LocalAddress);
+                return _transport ??= CreateTransport();
             }
         }
     }
@@ -142,6 +142,16 @@ internal sealed class SocketConnection : Connection
 
     /// <summary>Runs the work item on the pool, once, when there are bytes to read or the connection has ended.</summary>
     internal void WhenReadable(IThreadPoolWorkItem work) => _poll.Wait(Libc.EpollIn, work);
+
+    private StreamConnection CreateTransport()
+    {
+        if (!IsClosed)
+        {
+            // .NET may believe that it is (see UnixSocket.ConnectAsync), and its asynchronous calls would block.
+            Libc.SetNonBlocking(_handle);
+        }
+        return new StreamConnection(new NetworkStream(_socket, ownsSocket: false), Peer, LocalAddress);
+    }
 
     private unsafe int? Send(Libc.Vector* vectors, int count, bool wait)
     {
