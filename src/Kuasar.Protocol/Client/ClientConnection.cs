@@ -16,7 +16,6 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
     private long _nextId;
     private ClientCall? _spare;
     private int _disposed;
-    private bool _isAlone; // the reader's
 
     internal ClientConnection(Connection connection, TtrpcClientOptions options)
     {
@@ -104,12 +103,9 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         switch (frame.Type)
         {
             case FrameType.Response:
-                var told = call.OnResponseFrame(frame);
-                _isAlone = Streams.Count == 0;
-                return told;
+                return call.OnResponseFrame(frame);
             case FrameType.Data:
                 Writer.OnData();
-                _isAlone = Streams.Count <= 1;
                 return call.OnData(frame);
             default:
                 call.End(new Status(StatusCode.Internal, $"protocol error: frame type 0x{(byte)frame.Type:x2} from the server"));
@@ -117,7 +113,11 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         }
     }
 
-    bool IFrameSink.IsAlone => _isAlone;
+    void IFrameSink.Hold() => Writer.Hold();
+
+    void IFrameSink.Release() => Writer.Release();
+
+    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
 
     private WriteResult TryAdd(ClientCall call, FrameBuilder frame)
     {
