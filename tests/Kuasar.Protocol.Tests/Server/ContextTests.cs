@@ -93,7 +93,7 @@ public abstract class ContextTests(Over over)
         await Fails("null", StatusCode.Internal);
         await Fails("huge", StatusCode.Unknown);
         Assert.Equal("lost", (await Fails("status", StatusCode.DataLoss)).Status.Detail);
-        Assert.Equal(0, server.Server.ActiveStreams);
+        await Wait.Until(() => server.Server.ActiveStreams == 0);
     }
 
     [Fact]

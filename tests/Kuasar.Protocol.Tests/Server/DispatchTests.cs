@@ -236,7 +236,7 @@ public abstract class DispatchTests : IAsyncDisposable
             {
             }
         }
-        catch (IOException)
+        catch (Exception error) when (error is IOException or ObjectDisposedException)
         {
             // Disposed while it reads: what a socket makes of that.
         }
