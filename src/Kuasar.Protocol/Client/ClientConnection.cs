@@ -17,7 +17,6 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
     private long _nextId;
     private ClientCall? _spare;
     private int _disposed;
-    private bool _isAlone; // the reader's
 
     internal ClientConnection(Connection connection, TtrpcClientOptions options)
     {
@@ -110,12 +109,9 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         switch (frame.Type)
         {
             case FrameType.Response:
-                var told = call.OnResponseFrame(frame);
-                _isAlone = Streams.Count == 0;
-                return told;
+                return call.OnResponseFrame(frame);
             case FrameType.Data:
                 Writer.OnData();
-                _isAlone = Streams.Count <= 1;
                 return call.OnData(frame);
             default:
                 call.End(new Status(StatusCode.Internal, $"protocol error: frame type 0x{(byte)frame.Type:x2} from the server"));
@@ -123,7 +119,11 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         }
     }
 
-    bool IFrameSink.IsAlone => _isAlone;
+    void IFrameSink.Hold() => Writer.Hold();
+
+    void IFrameSink.Release() => Writer.Release();
+
+    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
 
     private WriteResult TryAdd(ClientCall call, FrameBuilder frame)
     {

@@ -17,6 +17,7 @@ internal sealed class DeadlineQueue(TimeProvider time)
     /// <summary>Timers hold 49 days; what is due later is not kept here.</summary>
     internal static readonly TimeSpan Longest = TimeSpan.FromDays(45);
 
+    private readonly double _ticks = time.TimestampFrequency / (double)TimeSpan.TicksPerSecond; // the provider's, per TimeSpan's
     private readonly Lock _lock = new();
     private readonly List<DeadlineEntry> _heap = []; // children of i: 2i+1, 2i+2; none is due before its parent
     private ITimer? _timer;
@@ -26,7 +27,7 @@ internal sealed class DeadlineQueue(TimeProvider time)
     {
         lock (_lock)
         {
-            entry.Due = time.GetTimestamp() + (long)Math.Ceiling(left.TotalSeconds * time.TimestampFrequency);
+            entry.Due = time.GetTimestamp() + (long)Math.Ceiling(left.Ticks * _ticks);
             _heap.Add(entry);
             Up(_heap.Count - 1, entry);
             if (entry.Due < _armed)

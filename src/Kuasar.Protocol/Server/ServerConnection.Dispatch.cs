@@ -12,7 +12,14 @@ internal sealed partial class ServerConnection
     private uint _highestId; // of the requests so far
     private int _flooded;
 
-    bool IFrameSink.IsAlone => Running <= 1;
+    /// <summary>Whether the call that is answered is all that is under way.</summary>
+    internal bool IsAlone => Running <= 1;
+
+    void IFrameSink.Hold() => Writer.Hold();
+
+    void IFrameSink.Release() => Writer.Release();
+
+    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
 
     IThreadPoolWorkItem? IFrameSink.OnFrame(in Frame frame)
     {

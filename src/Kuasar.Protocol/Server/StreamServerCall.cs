@@ -115,11 +115,11 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
     {
         if (Type != MethodType.ClientStreaming)
         {
-            return Connection.Writer.TryWriteEnd(StreamId, stream: null, alone: Connection.Running <= 1);
+            return Connection.Writer.TryWriteEnd(StreamId, stream: null, alone: Connection.IsAlone);
         }
         var response = Response ?? throw new InvalidOperationException("the handler returned no message");
         return Connection.Writer.TryWrite(FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag,
-            method.Method.ResponseMarshaller, response, stream: null, alone: Connection.Running <= 1);
+            method.Method.ResponseMarshaller, response, stream: null, alone: Connection.IsAlone);
     }
 
     private protected override void OnEnded() => _messages.Complete(new OperationCanceledException("The call has ended."));

@@ -39,6 +39,6 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
         var response = _handling!.Result ?? throw new InvalidOperationException("the handler returned no message");
         return Connection.Writer.TryWrite(
             FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag, Unary.Method.ResponseMarshaller, response,
-            stream: null, alone: Connection.Running <= 1);
+            stream: null, alone: Connection.IsAlone);
     }
 }

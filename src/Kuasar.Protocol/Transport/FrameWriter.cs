@@ -50,6 +50,7 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
     private SendQueue _sending = new(); // the flusher's
     private TaskCompletionSource? _room;
     private bool _flushing;
+    private bool _held;
     private int _sendingLength; // of _sending when it was taken
     private bool _isCounted = true; // what is in _sending; the flusher's
     private volatile bool _isFull;
@@ -124,7 +125,7 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
     {
         frame.Output = _filling.Add(frame.Output);
         _isFull = !HasRoom;
-        if (_flushing)
+        if (_flushing || _held)
         {
             return false;
         }
@@ -136,6 +137,47 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
         }
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         return false;
+    }
+
+    /// <summary>The reader runs work: what is written meanwhile gathers, until one of the two below.</summary>
+    internal void Hold()
+    {
+        lock (Gate)
+        {
+            _held = true;
+        }
+    }
+
+    /// <summary>Sends on the caller's thread what has gathered.</summary>
+    internal void Release()
+    {
+        lock (Gate)
+        {
+            _held = false;
+            if (_flushing || _filling.Length == 0)
+            {
+                return;
+            }
+            _flushing = true;
+            TakeFilling();
+        }
+        Flush();
+    }
+
+    /// <summary>Has what has gathered sent by the pool.</summary>
+    internal void ReleaseLater()
+    {
+        lock (Gate)
+        {
+            _held = false;
+            if (_flushing || _filling.Length == 0)
+            {
+                return;
+            }
+            _flushing = true;
+            TakeFilling();
+        }
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
     /// <summary>Sends on the caller's thread what it has just added; what does not leave at once is the work item's.</summary>
@@ -242,7 +284,7 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
             Task progress;
             lock (Gate)
             {
-                if (IsClosed || !_flushing)
+                if (IsClosed || (!_flushing && _filling.Length == 0))
                 {
                     return;
                 }

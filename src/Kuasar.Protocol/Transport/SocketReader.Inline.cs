@@ -3,19 +3,27 @@ using System.Diagnostics;
 namespace Kuasar.Protocol.Transport;
 
 /// <content>
-/// Work on the reader thread: without the hop to the pool, a lone call takes half the time. It is code of others, which may
-/// take long or wait for this very connection; so after a millisecond or two <see cref="InlineMonitor"/> gives the reader's role
-/// to a new thread, and this one ends with the work. Either way such a connection does without for a while.
+/// Work on the reader thread. Short work costs less than handing it to the pool; without the hop a lone call takes half the time,
+/// and what a batch of calls sends leaves together at its end. But it is code of others: work that is not short goes to the pool,
+/// and work that takes long, or waits for this very connection, loses the reader's role to a new thread after a millisecond or
+/// two (<see cref="InlineMonitor"/>). Then its thread ends with it.
 /// </content>
 internal sealed partial class SocketReader
 {
-    /// <summary>Work that takes longer would rather have run beside the reader.</summary>
-    private static readonly long s_slow = Stopwatch.Frequency / 5_000;
+    /// <summary>About what it costs to have work run by the pool.</summary>
+    private static readonly long s_short = Stopwatch.Frequency / 100_000;
 
-    private const int FirstPause = 10;
-    private const int LongestPause = 1_000;
+    /// <summary>Others shall not wait so long: neither for their work nor for what is written to leave.</summary>
+    private static readonly long s_long = Stopwatch.Frequency / 10_000;
 
-    /// <summary>So many quick runs in a row and the next pause is a short one again.</summary>
+    /// <summary>So many works that are not short, in excess of short ones, and the pool has a turn.</summary>
+    private const int MaxExcess = 8;
+
+    /// <summary>Works that the pool then gets; twice as many the next time.</summary>
+    private const int FirstPause = 32;
+    private const int LongestPause = 4096;
+
+    /// <summary>So many short ones and the next pause is a short one again.</summary>
     private const int Forgiven = 64;
 
     private static ExecutionContext? s_noContext; // as a thread has it that nobody's context flowed to
@@ -25,13 +33,11 @@ internal sealed partial class SocketReader
 
     private int _turn; // odd while work runs inline; whoever makes it even has the reader's role
     private int _seenTurn; // the monitor's
-    private long _pausedUntil;
+    private int _paused; // works left
     private int _pause = FirstPause;
-    private int _quick;
+    private int _shortOnes;
+    private int _excess;
     private bool _watched;
-
-    private bool MayInline =>
-        mode.Inline && sink.IsAlone && (_pausedUntil == 0 || Environment.TickCount64 >= _pausedUntil);
 
     /// <summary>The calling thread is about to wait. If it is a reader that runs work, another reads from now on.</summary>
     internal static void BeforeWait()
@@ -57,36 +63,59 @@ internal sealed partial class SocketReader
 
     internal bool RunsInline => (Volatile.Read(ref _turn) & 1) != 0;
 
-    /// <summary>False: the role is another thread's.</summary>
-    private bool RunInline(IThreadPoolWorkItem work)
+    /// <summary>Has the work done, here or by the pool. False: the role is another thread's.</summary>
+    private bool RunWorks()
     {
+        if (!mode.Inline || _paused > 0)
+        {
+            _paused -= Math.Min(_paused, _works.Count);
+            QueueWorks(_works.Count);
+            return true;
+        }
         if (!_watched)
         {
             _watched = true;
             InlineMonitor.Add(this);
         }
+        sink.Hold();
+        var start = Stopwatch.GetTimestamp();
+        var held = start;
+        while (_nextWork < _works.Count)
+        {
+            if (!TryRun(_works[_nextWork++]))
+            {
+                return false;
+            }
+            var end = Stopwatch.GetTimestamp();
+            Judge(end - start);
+            if (_paused > 0)
+            {
+                break;
+            }
+            if (end - held > s_long)
+            {
+                sink.Release();
+                sink.Hold();
+                held = end;
+            }
+            start = end;
+        }
+        sink.Release();
+        QueueWorks(_works.Count);
+        return true;
+    }
+
+    private bool TryRun(IThreadPoolWorkItem work)
+    {
         var turn = _turn + 1;
         // A full fence: the monitor, falling asleep, either sees this or is seen asleep.
         Interlocked.Exchange(ref _turn, turn);
         InlineMonitor.Wake();
         t_running = this;
-        var start = Stopwatch.GetTimestamp();
         work.Execute();
         t_running = null;
         ForgetContext();
-        if (Interlocked.CompareExchange(ref _turn, turn + 1, turn) != turn)
-        {
-            return false;
-        }
-        if (Stopwatch.GetTimestamp() - start > s_slow)
-        {
-            Pause();
-        }
-        else if (++_quick == Forgiven)
-        {
-            _pause = FirstPause;
-        }
-        return true;
+        return Interlocked.CompareExchange(ref _turn, turn + 1, turn) == turn;
     }
 
     private bool TryTakeOver(int turn)
@@ -96,15 +125,32 @@ internal sealed partial class SocketReader
             return false;
         }
         Pause();
+        sink.ReleaseLater();
         StartThread();
         return true;
     }
 
+    private void Judge(long time)
+    {
+        if (time > s_long || (time > s_short && ++_excess >= MaxExcess))
+        {
+            Pause();
+        }
+        else if (time <= s_short)
+        {
+            _excess -= Math.Min(_excess, 1);
+            if (++_shortOnes == Forgiven)
+            {
+                _pause = FirstPause;
+            }
+        }
+    }
+
     private void Pause()
     {
-        _pausedUntil = Environment.TickCount64 + _pause;
+        _paused = _pause;
         _pause = Math.Min(_pause * 2, LongestPause);
-        _quick = 0;
+        _shortOnes = _excess = 0;
     }
 
     private void StopInlining()

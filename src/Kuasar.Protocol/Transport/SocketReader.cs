@@ -17,7 +17,7 @@ internal readonly record struct ReaderMode(bool Dedicated, bool Inline);
 ///   Thread   a thread of ours waits in recv
 ///   Inline   that thread runs a handler or a continuation, and may lose the role meanwhile
 ///
-///            bytes             busy, a thread is free         work alone
+///            bytes             busy, a thread is free         work
 ///   Parked --------> Pump ---------------------------> Thread ----------> Inline
 ///      ^              |                                 |   ^               | done in time
 ///      +--------------+---------------------------------+   +---------------+-- or too long:
@@ -42,6 +42,8 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
     private readonly ReceiveBuffer _buffer = new();
     private long _busySince;
     private int _pumps;
+    private readonly List<IThreadPoolWorkItem> _works = []; // what the frames of one receive brought
+    private int _nextWork;
     private bool _waitLimited;
 
     /// <summary>Completes when the peer closes; transport errors and <see cref="FrameFormatException"/> come out.</summary>
@@ -61,26 +63,21 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
     /// <summary>The pump.</summary>
     void IThreadPoolWorkItem.Execute()
     {
-        IThreadPoolWorkItem? work = null;
+        IThreadPoolWorkItem? last = null;
         try
         {
-            for (var round = 0; ; round++)
+            for (var round = 0; round < PumpRounds; round++)
             {
-                if (round == PumpRounds)
-                {
-                    ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-                    return;
-                }
                 if (Receive(wait: false) is not { } isFull)
                 {
                     break;
                 }
-                work = TakeFrames();
+                TakeFrames();
+                last = QueueAllButLast(last);
                 if (!isFull)
                 {
                     break;
                 }
-                Queue(ref work);
             }
         }
         catch (EndOfStreamException)
@@ -98,7 +95,7 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
             Park();
         }
         // The role is given away, so this thread may as well do the work.
-        work?.Execute();
+        last?.Execute();
     }
 
     private void StartThread() => new Thread(RunThread) { IsBackground = true, Name = "ttrpc reader" }.UnsafeStart();
@@ -124,17 +121,11 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
                 socket.LimitReceiveWait();
             }
             s_noContext ??= ExecutionContext.Capture();
+            QueueWorks(_works.Count); // of a thread that lost the role
             while (Receive(wait: true) is not null || mode.Dedicated)
             {
-                if (TakeFrames() is not { } work)
-                {
-                    continue;
-                }
-                if (!MayInline)
-                {
-                    ThreadPool.UnsafeQueueUserWorkItem(work, preferLocal: false);
-                }
-                else if (!RunInline(work))
+                TakeFrames();
+                if (_works.Count > 0 && !RunWorks())
                 {
                     return;
                 }
@@ -193,27 +184,43 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
         return count == free.Length;
     }
 
-    /// <summary>Hands out the frames that are whole. The work of the last one comes back when no byte follows it.</summary>
-    private IThreadPoolWorkItem? TakeFrames()
+    /// <summary>Takes the frames that are whole.</summary>
+    private void TakeFrames()
     {
         var bytes = _buffer.Received;
-        IThreadPoolWorkItem? work = null;
-        try
+        while (_frames.TryRead(ref bytes, limit, out var frame))
         {
-            while (_frames.TryRead(ref bytes, limit, out var frame))
+            if (sink.OnFrame(frame) is { } work)
             {
-                work = sink.OnFrame(frame);
-                if (!bytes.IsEmpty)
-                {
-                    Queue(ref work);
-                }
+                _works.Add(work);
             }
         }
-        finally
+        _buffer.KeepLast(bytes.Length);
+    }
+
+    private IThreadPoolWorkItem? QueueAllButLast(IThreadPoolWorkItem? earlier)
+    {
+        if (_works.Count == 0)
         {
-            _buffer.KeepLast(bytes.Length);
+            return earlier;
         }
-        return work;
+        if (earlier is not null)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(earlier, preferLocal: false);
+        }
+        var last = _works[^1];
+        QueueWorks(_works.Count - 1);
+        return last;
+    }
+
+    private void QueueWorks(int end)
+    {
+        while (_nextWork < end)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(_works[_nextWork++], preferLocal: false);
+        }
+        _works.Clear();
+        _nextWork = 0;
     }
 
     private bool IsBusy()
@@ -228,6 +235,7 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
 
     private void End(Exception? error)
     {
+        QueueWorks(_works.Count);
         _buffer.Release();
         if (error is null)
         {
@@ -236,15 +244,6 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
         else
         {
             _ended.SetException(error);
-        }
-    }
-
-    private static void Queue(ref IThreadPoolWorkItem? work)
-    {
-        if (work is not null)
-        {
-            ThreadPool.UnsafeQueueUserWorkItem(work, preferLocal: false);
-            work = null;
         }
     }
 }

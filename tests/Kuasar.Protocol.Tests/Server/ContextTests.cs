@@ -168,7 +168,7 @@ public abstract class ContextTests
         await Fails("null", StatusCode.Internal);
         await Fails("huge", StatusCode.Unknown);
         Assert.Equal("lost", (await Fails("status", StatusCode.DataLoss)).Status.Detail);
-        Assert.Equal(0, server.Server.ActiveStreams);
+        await Wait.Until(() => server.Server.ActiveStreams == 0);
     }
 
     [Fact]
