@@ -14,11 +14,9 @@ public sealed class ProxyRouteNode(TestRun run) : OwnNode(run, "proxy")
 /// <summary>By a proxy plugin, which is the sandboxer itself: gRPC for sandboxes, ttrpc on another socket for tasks.</summary>
 public sealed class ProxyRouteTests(TestRun run, ProxyRouteNode own) : SandboxPodTestBase(run, () => own.Node), IClassFixture<ProxyRouteNode>
 {
-    private readonly TestRun _run = run;
-
     protected override string Handler => "kuasar-runc-proxy";
 
-    protected override string? Unavailable => _run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
+    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
 
     [Fact]
     public async Task Tasks_have_an_address_of_their_own_and_keep_it_when_containerd_restarts()
