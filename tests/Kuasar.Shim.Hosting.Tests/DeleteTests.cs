@@ -191,7 +191,7 @@ public sealed class DeleteTests : IDisposable
 
         Assert.Equal(0, result.ExitCode);
         Assert.Equal(137u, DeleteResponse.Parser.ParseFrom(result.Output).ExitStatus);
-        Assert.Contains("is not a task record", result.Error, StringComparison.Ordinal);
+        Assert.Contains("is not a record of this kind", result.Error, StringComparison.Ordinal);
         Assert.Equal("garbage", File.ReadAllText(Assert.Single(Directory.GetFiles(_shim.Paths.Quarantine))));
         Assert.Empty(MountsBelow(_shim.Bundle("a")));
         Assert.Empty(_shim.Delete("a").Error);

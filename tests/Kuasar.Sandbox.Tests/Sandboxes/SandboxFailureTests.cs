@@ -204,9 +204,14 @@ public sealed class SandboxFailureTests : IAsyncLifetime
     {
         await _bed.RunAsync();
         var creating = new TaskCompletionSource();
-        _bed.Sandboxer.OnCreatingContainer = _ => creating.Task;
+        var begun = new TaskCompletionSource();
+        _bed.Sandboxer.OnCreatingContainer = _ =>
+        {
+            begun.SetResult();
+            return creating.Task;
+        };
         var create = _bed.CreateTaskAsync("c");
-        await Within.Until(() => Directory.Exists(_bed.Paths.TaskFolder(_bed.ContainerdAddress, SandboxBed.Namespace, "c")));
+        await begun.Task.InTime();
         var stop = _bed.StopAsync();
         await Within.Until(() => _time.IsArmed(TimeSpan.FromSeconds(10)), "the limit");
         Assert.DoesNotContain("stop pod 0", _bed.Sandboxer.Log);
