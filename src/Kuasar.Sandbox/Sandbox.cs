@@ -9,7 +9,9 @@ namespace Kuasar.Sandbox;
 /// creation by <see cref="Sandboxer.CreateSandboxAsync"/>, <see cref="StartAsync"/>, any number of containers and updates,
 /// <see cref="StopAsync"/> once its containers have ended, <see cref="DisposeAsync"/>. With <c>sandboxer = "podsandbox"</c> containerd never
 /// speaks of sandboxes: the library makes one at the first container of a pod, by the CRI annotations of its spec, and one for each
-/// container that stands alone; it is started at once and ends with its last container.
+/// container that stands alone; it is started at once and ends with its last container. Measuring, pinging and telling come beside other
+/// calls while the sandbox is ready. A call that hangs is left to itself, ten seconds after somebody asks for the sandbox's removal; then,
+/// as after a call that failed, what is recorded by <see cref="SandboxSpec.RecordMount"/> and its like is removed.
 /// </remarks>
 public abstract class Sandbox : IAsyncDisposable
 {
@@ -26,16 +28,22 @@ public abstract class Sandbox : IAsyncDisposable
     /// </summary>
     public virtual Task<ExitStatus> Exited { get; } = new TaskCompletionSource<ExitStatus>().Task;
 
-    /// <summary>What its containers run on; containerd builds their specs by it. By default this host.</summary>
+    /// <summary>
+    /// What its containers run on; containerd builds their specs by it. By default this host. Asked after the creation and after
+    /// <see cref="StartAsync"/>.
+    /// </summary>
     public virtual Platform Platform => HostPlatform.Current;
 
-    /// <summary>Gets the sandbox ready for containers. When it fails, the library disposes the sandbox and nothing of it may be left.</summary>
+    /// <summary>
+    /// Gets the sandbox ready for containers. When it fails, the library disposes the sandbox; what it has recorded needs no undoing.
+    /// The token is cancelled when somebody stops or removes the sandbox meanwhile, and not when the caller has given up.
+    /// </summary>
     public virtual Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>Makes a container. On failure nothing of it may be left.</summary>
     public abstract Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken);
 
-    /// <summary>Ends the sandbox; its containers have ended. Called at most once, and not when it has ended by itself.</summary>
+    /// <summary>Ends the sandbox; its containers have ended. Called once, again only after it failed, and not when it has ended by itself.</summary>
     /// <param name="timeout">How long it may take to end in peace; zero: no limit was asked for.</param>
     /// <param name="cancellationToken">Ends the wait, not the stop.</param>
     public virtual Task StopAsync(TimeSpan timeout, CancellationToken cancellationToken) => Task.CompletedTask;
@@ -56,7 +64,9 @@ public abstract class Sandbox : IAsyncDisposable
     /// </summary>
     public virtual IReadOnlyDictionary<string, string> GetInfo() => System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
 
-    /// <summary>Frees what the sandbox holds. Called once, when no container is left.</summary>
+    /// <summary>
+    /// Frees what the sandbox holds. Called once, when no container is left. What it has recorded and leaves, the library removes afterwards.
+    /// </summary>
     public virtual ValueTask DisposeAsync()
     {
         GC.SuppressFinalize(this);

@@ -8,7 +8,10 @@ namespace Kuasar.Sandbox;
 /// </summary>
 public abstract class Sandboxer
 {
-    /// <summary>Makes the sandbox of a pod, or of a container that stands alone. It owns nothing until this returns.</summary>
+    /// <summary>
+    /// Makes the sandbox of a pod, or of a container that stands alone. It owns nothing until this returns; when it fails, what was recorded
+    /// with the spec is removed. The token is cancelled when somebody removes the sandbox meanwhile.
+    /// </summary>
     public abstract Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken);
 
     /// <summary>What runs here: what containerd's <c>-info</c> asks for.</summary>

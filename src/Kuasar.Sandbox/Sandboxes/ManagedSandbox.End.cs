@@ -17,6 +17,9 @@ internal sealed partial class ManagedSandbox
     /// <summary>What an author gets beyond the time that was asked for; then a stop is answered, and a removal goes on without it.</summary>
     internal static readonly TimeSpan Grace = TimeSpan.FromSeconds(10);
 
+    /// <summary>Longer than anybody waits, and not longer than a timer can.</summary>
+    private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(30);
+
     private Task _stop = Task.CompletedTask;
     private bool _disposed;
 
@@ -26,6 +29,7 @@ internal sealed partial class ManagedSandbox
     /// <exception cref="SandboxException">DeadlineExceeded: it takes longer than it may, and goes on.</exception>
     internal async Task StopAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
+        timeout = timeout < LongestTimeout ? timeout : LongestTimeout;
         var stop = BeginStop(timeout);
         try
         {
@@ -212,7 +216,15 @@ internal sealed partial class ManagedSandbox
             {
                 Ended(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
             }
-            await _folder.ReleaseAsync().ConfigureAwait(false);
+            try
+            {
+                await _folder.ReleaseAsync().ConfigureAwait(false);
+            }
+            catch (Exception e) when (IsImplied && e is (IOException or UnauthorizedAccessException))
+            {
+                // Nobody would ask again. The record is kept for the next of this id, or for its `delete`.
+                NotUndone(_context.Logger, e, Key);
+            }
             Removed();
         }
     }
@@ -293,7 +305,7 @@ internal sealed partial class ManagedSandbox
     [LoggerMessage(EventId = 325, Level = LogLevel.Warning, Message = "Sandbox {Key} could not be freed in peace; removing what is recorded of it")]
     private static partial void NotFreed(ILogger logger, Exception e, TaskKey key);
 
-    [LoggerMessage(EventId = 326, Level = LogLevel.Error, Message = "Sandbox {Key} did not come up, and something of it is left")]
+    [LoggerMessage(EventId = 326, Level = LogLevel.Error, Message = "Something of sandbox {Key} is left")]
     private static partial void NotUndone(ILogger logger, Exception e, TaskKey key);
 
     [LoggerMessage(EventId = 327, Level = LogLevel.Warning, Message = "The record of sandbox {Key} could not be written")]

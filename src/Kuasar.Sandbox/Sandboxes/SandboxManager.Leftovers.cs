@@ -16,10 +16,14 @@ internal sealed partial class SandboxManager
         {
             try
             {
-                if (_leftovers.Read(folder) is { } record && (record.Removed || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle))))
+                if (_leftovers.Read(folder) is not { } record)
                 {
-                    var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
-                    await WhileFreeAsync(key, () => _leftovers.RemoveAsync(folder, record)).ConfigureAwait(false);
+                    // One that was made and never recorded holds nothing; if it is not empty, it is for a person to look at.
+                    await WhileFreeAsync(KeyOf(folder), () => Task.FromResult(Linux.Libc.TryRemoveFolder(folder))).ConfigureAwait(false);
+                }
+                else if (record.Removed || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle)))
+                {
+                    await WhileFreeAsync(KeyOf(folder), () => _leftovers.RemoveAsync(folder, record)).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -28,6 +32,11 @@ internal sealed partial class SandboxManager
             }
         }
     }
+
+    // RUN/sandboxes/INSTANCE/NAMESPACE/ID
+    private static TaskKey KeyOf(string folder) => folder.Split('/') is [.., var instance, var containerdNamespace, var id]
+        ? new TaskKey(instance, containerdNamespace, id)
+        : throw new InvalidDataException($"{folder} is no sandbox's folder");
 
     private async Task<int> RemoveLeftoversAsync(TaskKey key, string containerdAddress)
     {

@@ -4,7 +4,7 @@ namespace Kuasar.EndToEnd.Tests.Beds;
 internal sealed class Bed
 {
     // Beds that run at once differ in folders, bridge and subnet. By name, so that what a broken run left is found again.
-    private static readonly string[] s_names = ["main", "pods", "restart", "second", "death", "input", "leaks", "shim"];
+    private static readonly string[] s_names = ["main", "pods", "restart", "second", "death", "input", "leaks", "sandboxes", "shim"];
     private readonly Dictionary<string, string> _environment;
 
     internal Bed(string name)

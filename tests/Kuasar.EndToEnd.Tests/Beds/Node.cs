@@ -5,10 +5,13 @@ public sealed class Node
 {
     private readonly string _binaries;
 
-    private Node(Bed bed, string binaries, string runDirectory)
+    private readonly string? _program;
+
+    private Node(Bed bed, string binaries, string runDirectory, string? program)
     {
         Bed = bed;
         _binaries = binaries;
+        _program = program;
         RunDirectory = runDirectory;
         Client = new ContainerdClient(bed.Socket, "default");
     }
@@ -27,11 +30,13 @@ public sealed class Node
 
     internal string SandboxerLog => Path.Combine(Bed.Folder, "sandboxer.log");
 
-    /// <summary>Starts one; served by <paramref name="other"/>'s sandboxer if given, else by one of its own.</summary>
-    internal static async Task<Node> StartAsync(string name, string binaries, Node? other = null)
+    /// <summary>
+    /// Starts one; served by <paramref name="other"/>'s sandboxer if given, else by one of its own, which is <paramref name="program"/> if given.
+    /// </summary>
+    internal static async Task<Node> StartAsync(string name, string binaries, Node? other = null, string? program = null)
     {
         var bed = new Bed(name);
-        var node = new Node(bed, binaries, other?.RunDirectory ?? Path.Combine(bed.Run, "k"));
+        var node = new Node(bed, binaries, other?.RunDirectory ?? Path.Combine(bed.Run, "k"), program);
         try
         {
             await bed.PrepareAsync();
@@ -58,7 +63,7 @@ public sealed class Node
     }
 
     internal async Task StartSandboxerAsync() =>
-        Sandboxer = await SandboxerProcess.StartAsync(Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer"), RunDirectory, Bed.Runc, SandboxerLog);
+        Sandboxer = await SandboxerProcess.StartAsync(_program ?? Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer"), RunDirectory, Bed.Runc, SandboxerLog);
 
     /// <summary>After containerd was started again: its event stream has ended with it.</summary>
     internal async Task ReopenEventsAsync()
@@ -85,9 +90,12 @@ public sealed class Node
         // The bridge stays for the next pod.
         problems.AddRange(left.Where(l => !l.StartsWith("link ", StringComparison.Ordinal)));
         // Another's sandboxer has others' tasks.
-        if (Sandboxer is not null && Directory.Exists(Path.Combine(RunDirectory, "tasks")))
+        foreach (var records in (string[])["tasks", "sandboxes"])
         {
-            problems.AddRange(Directory.EnumerateFiles(Path.Combine(RunDirectory, "tasks"), "*", SearchOption.AllDirectories).Select(f => $"file {f}"));
+            if (Sandboxer is not null && Directory.Exists(Path.Combine(RunDirectory, records)))
+            {
+                problems.AddRange(Directory.EnumerateFiles(Path.Combine(RunDirectory, records), "*", SearchOption.AllDirectories).Select(f => $"file {f}"));
+            }
         }
         await Bed.CleanAsync();
         return problems;

@@ -9,7 +9,7 @@ internal sealed class Pod : IAsyncDisposable
     private readonly RuntimeService.RuntimeServiceClient _cri;
     private readonly PodSandboxConfig _config;
 
-    private Pod(Node node, string name)
+    private Pod(Node node, string name, string? fault)
     {
         _cri = node.Client.Cri;
         LogFolder = Directory.CreateDirectory(Path.Combine(node.Bed.Run, "logs", name)).FullName;
@@ -19,6 +19,10 @@ internal sealed class Pod : IAsyncDisposable
             LogDirectory = LogFolder,
             Linux = new LinuxPodSandboxConfig { CgroupParent = $"/kuasar-e2e-pods/{name}" },
         };
+        if (fault is not null)
+        {
+            _config.Annotations["fault"] = fault;
+        }
     }
 
     internal string Id { get; private set; } = "";
@@ -27,9 +31,14 @@ internal sealed class Pod : IAsyncDisposable
 
     internal string LogFolder { get; }
 
-    internal static async Task<Pod> RunAsync(Node node, string name, string? handler = null, Action<PodSandboxConfig>? configure = null)
+    /// <param name="node">Where.</param>
+    /// <param name="name">Its own on the node.</param>
+    /// <param name="handler">The runtime in CRI's configuration; null for the one under test.</param>
+    /// <param name="fault">Where the faulty sandboxer is to fail.</param>
+    /// <param name="configure">Changes its configuration.</param>
+    internal static async Task<Pod> RunAsync(Node node, string name, string? handler = null, string? fault = null, Action<PodSandboxConfig>? configure = null)
     {
-        var pod = new Pod(node, name);
+        var pod = new Pod(node, name, fault);
         configure?.Invoke(pod._config);
         var response = await pod._cri.RunPodSandboxAsync(
             new RunPodSandboxRequest { Config = pod._config, RuntimeHandler = handler ?? Settings.Handler }, Options);
@@ -86,6 +95,10 @@ internal sealed class Pod : IAsyncDisposable
 
     internal async Task<string> PortForwardUrlAsync(int port) =>
         (await _cri.PortForwardAsync(new PortForwardRequest { PodSandboxId = Id, Port = { port } }, Options)).Url;
+
+    /// <summary>What the sandbox tells of itself to those who want to know all.</summary>
+    internal async Task<string> InfoAsync() => (await _cri.PodSandboxStatusAsync(
+        new PodSandboxStatusRequest { PodSandboxId = Id, Verbose = true }, Options)).Info["info"];
 
     internal async Task<ContainerStats> StatsAsync() =>
         (await _cri.ContainerStatsAsync(new ContainerStatsRequest { ContainerId = ContainerId }, Options)).Stats;

@@ -1,144 +1,185 @@
-using System.Net.WebSockets;
-using System.Text;
+using System.Text.Json.Nodes;
+using Grpc.Core;
 using Kuasar.Protocol.Contracts.Cri;
 using Kuasar.Testing.Cri;
 
 namespace Kuasar.EndToEnd.Tests.Pods;
 
-public sealed class ShimRouteNode(TestRun run) : OwnNode(run, "shim")
+/// <summary>A node whose sandboxer fails where a pod asks for it: tests/Kuasar.FaultySandboxer, as it was built with this program.</summary>
+public sealed class FaultyNode(TestRun run) : OwnNode(run, "sandboxes")
 {
     protected override bool Wanted => Settings.IsOurs;
+
+    // As this program: .../bin/Release/net10.0
+    protected override string? Program => Path.Combine(
+        Settings.Repository, "tests/Kuasar.FaultySandboxer",
+        Path.GetRelativePath(Path.Combine(Settings.Repository, "tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory), "kuasar-faulty-sandboxer");
 }
 
-/// <summary>
-/// Pods without a pause container, by <c>sandboxer = "shim"</c>. None of the host's network: containerd 2.1.9 ends in a panic over it.
-/// </summary>
-public sealed class ShimRouteTests(TestRun run, ShimRouteNode own) : PodTestBase(run, () => own.Node), IClassFixture<ShimRouteNode>
+/// <summary>Pods of containerd's shim controller, <c>sandboxer = "shim"</c>: no pause container, and the sandboxer's errors are containerd's.</summary>
+/// <remarks>Never a pod on the host's network here: containerd 2.1.9 panics.</remarks>
+public sealed class ShimRouteTests(TestRun run, FaultyNode own) : NodeTest(run, () => own.Node), IClassFixture<FaultyNode>
 {
-    protected override string? OursOnly => "the stock runtime serves no sandboxes";
+    private const string Handler = "kuasar-runc-shim";
 
-    protected override string Handler => "kuasar-runc-shim";
-
-    private static NamespaceOption KubeletDefault => new() { Pid = NamespaceMode.Container };
+    protected override string? OursOnly => "the stock shim has no sandbox service of its own";
 
     [Fact]
-    public async Task A_pod_is_what_its_containers_share_and_no_process()
+    public async Task A_pod_lives_without_a_pause_container()
     {
-        await using var pod = await RunAsync("story", config =>
-        {
-            config.Hostname = "story-pod";
-            config.DnsConfig = new DNSConfig { Servers = { "10.9.8.7" }, Searches = { "a.example", "b.example" }, Options = { "ndots:5" } };
-            config.Linux.SecurityContext = new LinuxSandboxSecurityContext { NamespaceOptions = KubeletDefault };
-            config.Linux.Sysctls.Add("kernel.shm_rmid_forced", "1");
-            config.Linux.Sysctls.Add("net.ipv4.ip_local_port_range", "20000 30000");
-        });
-        await pod.StartContainerAsync("one", null, "sh", "-c",
-            "echo hello >/dev/shm/note; mkdir /tmp/www; echo forwarded >/tmp/www/index.html; httpd -f -p 127.0.0.1:8080 -h /tmp/www");
-        var one = await InitOfAsync(pod.ContainerId);
-        await pod.StartContainerAsync("c", null, "sh", "-c", "echo to the log; exec sleep 3600");
-        var two = await InitOfAsync(pod.ContainerId);
-        foreach (var name in (string[])["net", "ipc", "uts"])
-        {
-            Assert.Equal(Namespace(one, name), Namespace(two, name));
-            Assert.NotEqual(new FileInfo($"/proc/self/ns/{name}").LinkTarget, Namespace(two, name));
-        }
-        Assert.NotEqual(Namespace(one, "pid"), Namespace(two, "pid"));
-        Assert.Equal((
-            "story-pod\nstory-pod\nsearch a.example b.example\nnameserver 10.9.8.7\noptions ndots:5\nhello\n1\n20000\t30000\n0\n", 0),
-            await pod.ExecAsync("sh", "-c", "hostname; cat /etc/hostname /etc/resolv.conf /dev/shm/note; cd /proc/sys; " +
-                "cat kernel/shm_rmid_forced net/ipv4/ip_local_port_range net/ipv4/ip_unprivileged_port_start"));
-        Assert.Equal((await File.ReadAllTextAsync("/etc/hosts", TestContext.Current.CancellationToken), 0), await pod.ExecAsync("cat", "/etc/hosts"));
-        await Within.UntilAsync(async () => await pod.LogAsync() == "stdout F to the log", what: "the log");
+        var pod = await Pod.RunAsync(Node, "life", Handler);
+        Assert.Equal(PodSandboxState.SandboxReady, await pod.StateAsync());
+        var (pid, folder) = await InfoAsync(pod);
+        await pod.StartContainerAsync(null, "sh", "-c", "echo hello; exec sleep 3600");
+        Assert.Equal(("yes\n", 3), await pod.ExecAsync("sh", "-c", "ip addr show eth0 >/dev/null && echo yes; exit 3"));
+        await Within.UntilAsync(async () => await pod.LogAsync() == "stdout F hello", what: "the log");
+        Assert.True((await pod.StatsAsync()).Memory.WorkingSetBytes.Value > 0);
 
-        var status = await pod.StatusAsync();
-        Assert.Equal(PodSandboxState.SandboxReady, status.State);
-        Assert.NotEmpty(status.Network.Ip);
-        Assert.Equal("forwarded\n", await ForwardedAsync(await pod.PortForwardUrlAsync(8080), "GET /index.html HTTP/1.0\r\n\r\n"));
-        var stats = await pod.PodStatsAsync();
-        Assert.True(stats.Linux.Cpu.UsageCoreNanoSeconds.Value > 0 && stats.Linux.Memory.WorkingSetBytes.Value > 0, stats.ToString());
-        Assert.Equal(2, stats.Linux.Containers.Count);
+        await pod.StopAsync();
+        Assert.Equal(PodSandboxState.SandboxNotready, await pod.StateAsync());
+        Assert.Equal(137, (await pod.ContainerStatusAsync()).ExitCode);
+        Assert.False(Directory.Exists($"/proc/{pid}"));
+        await pod.StopAsync();
+        await pod.RemoveAsync();
+        await pod.RemoveAsync();
 
-        // Nobody is in the pod's namespaces but its containers.
-        Assert.All(Proc.Pids().Where(pid => Namespace((uint)pid, "ipc") == Namespace(two, "ipc")).Select(Proc.Name), name => Assert.Contains(name, (string[])["sh", "httpd", "sleep"]));
+        await NothingLeftAsync(pod, folder);
+    }
+
+    [Fact]
+    public async Task The_sandboxs_own_end_ends_its_container_and_is_seen()
+    {
+        var pod = await Pod.RunAsync(Node, "killed", Handler);
+        var (pid, folder) = await InfoAsync(pod);
+        await pod.StartContainerAsync(null, "sleep", "3600");
+
+        Libc.Signal(pid, Libc.SIGKILL);
+
+        var status = await pod.UntilExitedAsync();
+        Assert.Equal(137, status.ExitCode);
+        await Within.UntilAsync(async () => await pod.StateAsync() == PodSandboxState.SandboxNotready, what: "the pod's end");
+        await pod.StopAsync();
+        await pod.RemoveAsync();
+        await NothingLeftAsync(pod, folder);
+    }
+
+    [Theory]
+    [InlineData("create")]
+    [InlineData("start")]
+    public async Task A_pod_that_does_not_come_up_is_told_and_leaves_nothing(string step)
+    {
+        var error = await Assert.ThrowsAsync<RpcException>(() => Pod.RunAsync(Node, $"fails-{step}", Handler, step));
+
+        Assert.Contains($"a fault in {step}", error.Status.Detail, StringComparison.Ordinal);
+        await Within.UntilAsync(() => Sandboxes().Length == 0, what: $"nothing of it: {string.Join(' ', Sandboxes())}");
+        Assert.DoesNotContain(await Node.Bed.LeftoversAsync(), "/k/sandboxes/", StringComparison.Ordinal);
+        // The same name is free.
+        await using var pod = await Pod.RunAsync(Node, $"fails-{step}", Handler);
+    }
+
+    [Fact]
+    public async Task A_stop_that_fails_is_told_and_tried_again_by_the_next()
+    {
+        var pod = await Pod.RunAsync(Node, "stop", Handler, "stop");
+        var (_, folder) = await InfoAsync(pod);
+        await pod.StartContainerAsync(null, "sleep", "3600");
+
+        var error = await Assert.ThrowsAsync<RpcException>(pod.StopAsync);
+
+        Assert.Contains("a fault in stop", error.Status.Detail, StringComparison.Ordinal);
         await pod.StopAsync();
         Assert.Equal(PodSandboxState.SandboxNotready, await pod.StateAsync());
         await pod.RemoveAsync();
-        Assert.Empty(Proc.MountsBelow(Node.RunDirectory));
+        await NothingLeftAsync(pod, folder);
     }
 
     [Fact]
-    public async Task Containers_may_share_their_processes()
+    public async Task A_dispose_that_fails_keeps_nobody()
     {
-        await using var pod = await RunAsync("processes", config => config.Linux.SecurityContext = new LinuxSandboxSecurityContext { NamespaceOptions = new NamespaceOption() });
-        await pod.StartContainerAsync("one", null, "sleep", "1234");
-        await pod.StartContainerAsync("c", null, "sleep", "3600");
-        var (processes, _) = await pod.ExecAsync("ps", "-o", "pid,args");
-        Assert.Contains("1 pod-init", processes, StringComparison.Ordinal);
-        Assert.Contains("sleep 1234", processes, StringComparison.Ordinal);
-        Assert.Equal(("", 0), await pod.ExecAsync("sh", "-c", "ls /proc/1/root/ 2>/dev/null; (true &); sleep 0.3; ps -o stat | grep Z; true"));
+        var pod = await Pod.RunAsync(Node, "dispose", Handler, "dispose");
+        var (pid, folder) = await InfoAsync(pod);
+
+        await pod.RemoveAsync();
+
+        Assert.False(Directory.Exists($"/proc/{pid}"));
+        await NothingLeftAsync(pod, folder);
     }
 
     [Fact]
-    public async Task The_end_of_a_pods_init_ends_its_containers()
+    public async Task Many_pods_at_once_have_a_process_each_and_nothing_else()
     {
-        await using var pod = await RunAsync("init-killed", config => config.Linux.SecurityContext = new LinuxSandboxSecurityContext { NamespaceOptions = new NamespaceOption() });
+        var pods = await Task.WhenAll(Enumerable.Range(0, 10).Select(i => Pod.RunAsync(Node, $"many-{i}", Handler)));
+        await Task.WhenAll(pods.Select(pod => pod.StartContainerAsync(null, "sleep", "3600")));
+        Assert.Equal(10, Sandboxes().Length);
+        await Task.WhenAll(pods.Select(pod => pod.StopAsync()));
+        await Task.WhenAll(pods.Select(pod => pod.RemoveAsync()));
+        Assert.Empty(Sandboxes());
+    }
+
+    [Fact]
+    public async Task A_pod_outlives_a_restart_of_containerd()
+    {
+        var pod = await Pod.RunAsync(Node, "restart", Handler);
         await pod.StartContainerAsync(null, "sleep", "3600");
-        var init = Proc.Pids().Single(pid => Proc.Name(pid) == "pod-init" && Namespace((uint)pid, "pid") == Namespace(InitOfAsync(pod.ContainerId).Result, "pid"));
-        Libc.Signal(init, Libc.SIGKILL);
-        var status = await pod.UntilExitedAsync();
-        Assert.Equal(137, status.ExitCode);
-        await Within.UntilAsync(async () => await pod.StateAsync() == PodSandboxState.SandboxNotready, what: "the pod is not ready");
+        var (pid, folder) = await InfoAsync(pod);
+
+        await Node.Bed.StopAsync();
+        await Node.Bed.StartAsync();
+        await Node.ReopenEventsAsync();
+
+        Assert.Equal(PodSandboxState.SandboxReady, await pod.StateAsync());
+        Assert.Equal(("on\n", 0), await pod.ExecAsync("echo", "on"));
+        Assert.True(Directory.Exists($"/proc/{pid}"));
+        await pod.StopAsync();
+        Assert.Equal(PodSandboxState.SandboxNotready, await pod.StateAsync());
+        await pod.RemoveAsync();
+        await NothingLeftAsync(pod, folder);
     }
 
     [Fact]
-    public async Task A_pod_may_be_in_the_hosts_process_and_ipc_namespaces()
+    public async Task With_its_sandboxer_a_pod_goes_with_all_that_is_in_it()
     {
-        await using var pod = await RunAsync("host", config => config.Linux.SecurityContext = new LinuxSandboxSecurityContext
-        {
-            NamespaceOptions = new NamespaceOption { Pid = NamespaceMode.Node, Ipc = NamespaceMode.Node },
-        });
+        var pod = await Pod.RunAsync(Node, "death", Handler);
         await pod.StartContainerAsync(null, "sleep", "3600");
-        var init = await InitOfAsync(pod.ContainerId);
-        foreach (var name in (string[])["pid", "ipc"])
-        {
-            Assert.Equal(new FileInfo($"/proc/self/ns/{name}").LinkTarget, Namespace(init, name));
-        }
-        Assert.NotEqual(new FileInfo("/proc/self/ns/net").LinkTarget, Namespace(init, "net"));
+        var (pid, folder) = await InfoAsync(pod);
+        var container = await InitOfAsync(pod.ContainerId);
+
+        await Node.Sandboxer!.KillAsync();
+
+        // The pod's `delete` ends its container too: containerd runs none for that.
+        await Within.UntilAsync(() => !Directory.Exists($"/proc/{pid}") && !Directory.Exists($"/proc/{container}"), what: "their end");
+        await Within.UntilAsync(async () => await pod.StateAsync() == PodSandboxState.SandboxNotready, what: "the pod's end");
+        await pod.UntilExitedAsync();
+        await Node.StartSandboxerAsync();
+        await pod.StopAsync();
+        await pod.RemoveAsync();
+        // The sandboxer finishes what the shim has ended.
+        await Within.UntilAsync(() => !Directory.Exists(folder), what: "the folder's end");
+        await using var next = await Pod.RunAsync(Node, "death", Handler);
     }
 
-    [Fact]
-    public async Task A_pod_that_cannot_be_leaves_nothing()
+    private static async Task<(int Pid, string Folder)> InfoAsync(Pod pod)
     {
-        foreach (var sysctl in (string[])["kernel.hostname", "net.ipv4.no_such_thing"])
-        {
-            var error = await Assert.ThrowsAsync<Grpc.Core.RpcException>(() => RunAsync("refused", config => config.Linux.Sysctls.Add(sysctl, "1")));
-            Assert.Contains(sysctl, error.Status.Detail, StringComparison.Ordinal);
-        }
-        Assert.Empty(Proc.MountsBelow(Node.RunDirectory));
+        var info = JsonNode.Parse(await pod.InfoAsync())!;
+        return ((int)info["pid"]!, (string)info["folder"]!);
     }
 
-    /// <summary>What the pod's port answers, by the streaming server's websockets: channel 0 is data, 1 is errors; each begins with the port.</summary>
-    private static async Task<string> ForwardedAsync(string url, string request)
+    private async Task<uint> InitOfAsync(string id)
     {
-        using var socket = new ClientWebSocket();
-        socket.Options.AddSubProtocol("v4.channel.k8s.io");
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(30));
-        await socket.ConnectAsync(new Uri(url.Replace("http://", "ws://", StringComparison.Ordinal) + "?port=8080"), limit.Token);
-        await socket.SendAsync((byte[])[0, .. Encoding.ASCII.GetBytes(request)], WebSocketMessageType.Binary, true, limit.Token);
-        var answer = new StringBuilder();
-        var buffer = new byte[64 * 1024];
-        var started = false;
-        while (!answer.ToString().EndsWith("forwarded\n", StringComparison.Ordinal))
-        {
-            var message = await socket.ReceiveAsync(buffer, limit.Token);
-            Assert.NotEqual(WebSocketMessageType.Close, message.MessageType);
-            if (buffer[0] == 0 && started)
-            {
-                answer.Append(Encoding.ASCII.GetString(buffer, 1, message.Count - 1));
-            }
-            started |= buffer[0] == 0;
-        }
-        return answer.ToString().Split("\r\n\r\n")[^1];
+        using var client = new ContainerdClient(Node.Bed.Socket, "k8s.io");
+        return (await client.Tasks.GetAsync(new() { ContainerId = id }, ContainerdClient.Options)).Process.Pid;
+    }
+
+    private string[] Sandboxes()
+    {
+        var all = Path.Combine(Node.RunDirectory, "sandboxes");
+        return Directory.Exists(all) ? Directory.GetDirectories(all).SelectMany(Directory.GetDirectories).SelectMany(Directory.GetDirectories).ToArray() : [];
+    }
+
+    private async Task NothingLeftAsync(Pod pod, string folder)
+    {
+        Assert.False(Directory.Exists(folder));
+        Assert.DoesNotContain(folder, await File.ReadAllTextAsync("/proc/self/mountinfo"), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(Node.Bed.Run, "state/io.containerd.sandbox.controller.v1.shim/k8s.io", pod.Id)));
     }
 }

@@ -114,6 +114,24 @@ public sealed class ImpliedSandboxTests : IDisposable
     }
 
     [Fact]
+    public async Task What_could_not_be_undone_is_told_to_the_next_and_tried_again()
+    {
+        var member = await JoinAsync().InTime();
+        // umount has an error for it that is not "not mounted".
+        var spec = _sandboxer.Last.Spec;
+        spec.RecordMount("/" + new string('x', 300));
+        await member.DisposeAsync().InTime();
+        Assert.Equal(0, _manager.Count);
+
+        await Within.Fails(SandboxError.Unavailable, () => JoinAsync());
+
+        var record = SandboxRecordFile.Read(spec.WorkDirectory)!;
+        record.Mounts.Clear();
+        SandboxRecordFile.Write(spec.WorkDirectory, record);
+        await using var next = await JoinAsync().InTime();
+    }
+
+    [Fact]
     public async Task A_task_of_a_sandbox_that_an_earlier_life_had_is_refused()
     {
         var folder = _paths.SandboxFolder(Containerd, "ns", "pod");

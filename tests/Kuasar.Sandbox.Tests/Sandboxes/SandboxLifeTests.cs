@@ -65,6 +65,14 @@ public sealed class SandboxLifeTests : IAsyncLifetime
     }
 
     [Fact]
+    public async SystemTask The_longest_timeout_is_no_error()
+    {
+        await _bed.RunAsync();
+        await _bed.StopAsync(timeout: uint.MaxValue);
+        Assert.Equal("SANDBOX_NOTREADY", await _bed.StateAsync());
+    }
+
+    [Fact]
     public async SystemTask Ids_that_nobody_has_are_NotFound_save_at_Shutdown()
     {
         await SandboxBed.Fails(StatusCode.NotFound, () => _bed.StartAsync("pod"));

@@ -165,10 +165,14 @@ public sealed class SandboxRecordTests : IAsyncLifetime
 
         await _bed.RestartAsync();
         // The start has gone through all of them when one that it removes is gone.
+        Directory.CreateDirectory(_bed.FolderOf("empty"));
+        Directory.CreateDirectory(Path.Combine(_bed.FolderOf("full"), "x"));
         SandboxRecordFile.Write(_bed.FolderOf("zzz"), new SandboxRecord { ContainerdAddress = _bed.ContainerdAddress, Namespace = SandboxBed.Namespace, Id = "zzz", Removed = true });
         await _bed.RestartAsync();
         await Within.Until(() => !Directory.Exists(_bed.FolderOf("zzz")));
 
+        await Within.Until(() => !Directory.Exists(_bed.FolderOf("empty")));
+        Assert.True(Directory.Exists(_bed.FolderOf("full")));
         Assert.False(left.Sandbox.Exited.IsCompleted);
         Assert.False(left.Task.Exited.IsCompleted);
         await RemoveAsync("pod");

@@ -39,7 +39,7 @@ public sealed class ContainerTaskEndTests : IAsyncLifetime
         await _bed.AssertNoMoreEventsAsync();
         Assert.Equal((1, 1), (_container.Deletes, exec.Deletes));
         Assert.False(Directory.Exists(_bed.FolderOf("one")));
-        Assert.Equal(["create one", "dispose one"], _bed.Sandboxer.Log);
+        Assert.Equal(["create one", "start one", "stop one 0", "dispose one"], _bed.Sandboxer.Log);
         await Within.Fails(SandboxError.NotFound, () => task.DeleteAsync(false));
     }
 
