@@ -108,7 +108,7 @@ public abstract class PodTestBase(TestRun run, Func<Node> node) : NodeTest(run, 
 
     private protected static string? Namespace(uint pid, string name) => new FileInfo($"/proc/{pid}/ns/{name}").LinkTarget;
 
-    private protected Task<Pod> RunAsync(string name, Action<PodSandboxConfig>? configure = null) => Pod.RunAsync(Node, name, Handler, configure);
+    private protected Task<Pod> RunAsync(string name, Action<PodSandboxConfig>? configure = null) => Pod.RunAsync(Node, name, Handler, configure: configure);
 
     private protected async Task<uint> InitOfAsync(string id)
     {
