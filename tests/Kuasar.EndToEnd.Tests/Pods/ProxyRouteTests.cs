@@ -8,7 +8,7 @@ namespace Kuasar.EndToEnd.Tests.Pods;
 
 public sealed class ProxyRouteNode(TestRun run) : OwnNode(run, "proxy")
 {
-    protected override bool Wanted => Settings.IsOurs && run.HasProxyPlugins;
+    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
 }
 
 /// <summary>By a proxy plugin, which is the sandboxer itself: gRPC for sandboxes, ttrpc on another socket for tasks.</summary>
