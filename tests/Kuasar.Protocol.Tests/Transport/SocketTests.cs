@@ -6,6 +6,11 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Transport;
 
+/// <summary>These count the process's descriptors, which others open and close beside them.</summary>
+[CollectionDefinition(nameof(SocketTests), DisableParallelization = true)]
+public sealed class SocketTestsAlone;
+
+[Collection(nameof(SocketTests))]
 public sealed class SocketTests
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
