@@ -1,17 +1,22 @@
 #!/bin/bash
-# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds tests/interop/go to DIR/peer.
+# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds a program of this repository with
+# them: tests/interop/go to DIR/peer, or the one of the folder SOURCES to DIR/<the folder's name>.
 #
-# usage: eng/go-ttrpc.sh [DIR]     (artifacts/go; idempotent; a removed DIR installs anew)
+# usage: eng/go-ttrpc.sh [DIR [SOURCES]]     (artifacts/go; idempotent; a removed DIR installs anew)
 # Needs apt and dpkg and a Debian mirror that apt already knows; not root. SUITE: the Debian suite, default forky.
 # Prints the versions. Exit code 3: the toolchain cannot be had here; 1: it can, and our program does not build.
 set -euo pipefail
 # shellcheck source=eng/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# -le 1 ] || die "usage: eng/go-ttrpc.sh [DIR]"
+[ $# -le 2 ] || die "usage: eng/go-ttrpc.sh [DIR [SOURCES]]"
 mkdir -p "${1:-$repo/artifacts/go}"
 dir=$(cd "${1:-$repo/artifacts/go}" && pwd -P)
-suite=${SUITE:-forky} state=$dir/.apt root=$dir/root sources=$repo/tests/interop/go
+suite=${SUITE:-forky} state=$dir/.apt root=$dir/root program=$dir/peer sources=$repo/tests/interop/go
+if [ $# = 2 ]; then
+  sources=$(cd "$2" && pwd -P)
+  program=$dir/${sources##*/}
+fi
 # What ttrpc and our program import, and no more: all that these packages depend on is ten times as much.
 libraries=(golang-github-containerd-ttrpc-dev golang-github-containerd-nri-dev golang-github-containerd-log-dev golang-github-sirupsen-logrus-dev
   golang-golang-x-sys-dev golang-google-grpc-dev golang-google-genproto-dev golang-google-protobuf-dev)
@@ -57,22 +62,22 @@ install_toolchain() {
   touch "$dir/.complete"
 }
 
-build_peer() {
+build_program() {
   local goroot hash
   goroot=$(echo "$root"/usr/lib/go-*)
   hash=$(cat "$dir/.versions" "$sources"/*.go | sha256sum)
-  [ -x "$dir/peer" ] && [ "$(cat "$dir/.built" 2>/dev/null)" = "$hash" ] && return
+  [ -x "$program" ] && [ "$(cat "$program.built" 2>/dev/null)" = "$hash" ] && return
   # Without modules Go looks into GOPATH, and the -dev packages are one. No network is asked, whatever an import says.
   (cd "$sources" && env GO111MODULE=off GOFLAGS= GOTOOLCHAIN=local GOPROXY=off CGO_ENABLED=0 GOROOT="$goroot" \
-    GOPATH="$root/usr/share/gocode" GOCACHE="$dir/cache" timeout -s KILL 600 "$goroot/bin/go" build -o "$dir/peer.new" .) >&2 ||
-    die "tests/interop/go does not build"
-  mv "$dir/peer.new" "$dir/peer"
-  echo "$hash" >"$dir/.built"
+    GOPATH="$root/usr/share/gocode" GOCACHE="$dir/cache" timeout -s KILL 600 "$goroot/bin/go" build -o "$program.new" .) >&2 ||
+    die "$sources does not build"
+  mv "$program.new" "$program"
+  echo "$hash" >"$program.built"
 }
 
 # Two at once would unpack over each other.
 exec 9>"$dir/.lock"
 flock -w 600 9 || die "another run holds $dir/.lock"
 [ -f "$dir/.complete" ] || install_toolchain
-build_peer
+build_program
 cat "$dir/.versions"

@@ -1,0 +1,6 @@
+namespace Kuasar.Benchmarks.Peer;
+
+internal static class Allocations
+{
+    internal static Task PrintAsync() => Task.CompletedTask;
+}
