@@ -13,7 +13,7 @@ public sealed class InlineTests
     public async Task HandlersThatWaitForEachOther_AreBothServed()
     {
         using var arrived = new SemaphoreSlim(0);
-        await using var server = new TestServer(Over.Sockets, new EchoService
+        await using var server = new TestServer(wire: Wire.Socket, service: new EchoService
         {
             OnUnary = (m, _) =>
             {
@@ -45,7 +45,7 @@ public sealed class InlineTests
     [InlineData(true)]
     public async Task ContinuationThatBlocksOnAnotherCall_IsServed(bool blockingStub)
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         await using var client = server.Client();
         var echo = new Echo.EchoClient(client);
         for (var round = 0; round < 30; round++)
@@ -66,7 +66,7 @@ public sealed class InlineTests
     [Fact]
     public async Task ContinuationThatDisposesTheClient_AndWaits_Ends()
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         for (var round = 0; round < 30; round++)
         {
             var client = server.Client();
@@ -88,7 +88,7 @@ public sealed class InlineTests
     {
         var local = new AsyncLocal<string?>();
         var leaked = 0;
-        await using var server = new TestServer(Over.Sockets, new EchoService
+        await using var server = new TestServer(wire: Wire.Socket, service: new EchoService
         {
             OnUnary = (m, _) =>
             {
@@ -115,7 +115,7 @@ public sealed class InlineTests
     public async Task SlowHandlers_DoNotHoldUpQuickOnes()
     {
         using var release = new ManualResetEventSlim();
-        await using var server = new TestServer(Over.Sockets, new EchoService
+        await using var server = new TestServer(wire: Wire.Socket, service: new EchoService
         {
             OnUnary = (m, _) =>
             {
@@ -146,7 +146,7 @@ public sealed class InlineTests
     [Fact]
     public async Task PingPong_OverAStream_KeepsItsOrder()
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         await using var client = server.Client();
         using var both = new Echo.EchoClient(client).Both();
         for (var i = 0; i < 5_000; i++)
@@ -164,7 +164,7 @@ public sealed class InlineTests
     [InlineData(false)]
     public async Task BlockingCalls_OfManyThreads(bool inline)
     {
-        await using var server = new TestServer(Over.Sockets, options: new TtrpcServerOptions { InlineHandlers = inline });
+        await using var server = new TestServer(wire: Wire.Socket, options: new TtrpcServerOptions { InlineHandlers = inline });
         await using var client = server.Client(new TtrpcClientOptions { InlineCompletions = inline });
         var echo = new Echo.EchoClient(client);
         await Task.WhenAll(Enumerable.Range(0, 4).Select(i => Task.Factory.StartNew(

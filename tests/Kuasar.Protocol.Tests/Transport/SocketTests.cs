@@ -13,7 +13,7 @@ public sealed class SocketTests
     [Fact]
     public async Task FromSocket_TakesTheFastPath_UnlessTheSocketIsInDotNetsEventLoop()
     {
-        var (client, server) = Link.Sockets();
+        var (client, server) = Wires.Sockets();
         await using var fast = Connection.FromSocket(client);
         Assert.IsType<Protocol.Transport.SocketConnection>(fast);
         var waiting = server.ReceiveAsync(new byte[1]); // non-blocking from now on
@@ -30,7 +30,7 @@ public sealed class SocketTests
     public async Task Frames_InAnyPieces_AreAnswered(int seed)
     {
         var random = new Random(seed);
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         await using var peer = server.Raw();
         var sizes = Enumerable.Range(0, 60).Select(i => i % 10 == 0 ? random.Next(400_000) : random.Next(200)).ToArray();
         var bytes = new MemoryStream();
@@ -70,7 +70,7 @@ public sealed class SocketTests
     [Fact]
     public async Task Connections_ThatEndInTheMidstOfCalls_LeaveNothing()
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         await Round(server, 0);
         var before = Descriptors();
         for (var round = 0; round < 60; round++)
@@ -83,7 +83,7 @@ public sealed class SocketTests
         static async Task Round(TestServer server, int seed)
         {
             var random = new Random(seed);
-            var (client, served) = Link.Create(Over.Sockets, rawClient: false, rawServer: false);
+            var (served, client) = Wire.Socket.Create(raw: false);
             var serving = server.Server.ServeAsync(served, default);
             await using var ttrpc = new TtrpcClient(client);
             var echo = new Echo.EchoClient(ttrpc);
@@ -139,7 +139,7 @@ public sealed class SocketTests
     public async Task Peers_ThatDoNotRead_AndGo_LeaveNothing()
     {
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[300_000]) };
-        await using var server = new TestServer(Over.Sockets, new EchoService { OnUnary = (_, _) => Task.FromResult(blob) });
+        await using var server = new TestServer(wire: Wire.Socket, service: new EchoService { OnUnary = (_, _) => Task.FromResult(blob) });
         for (var round = 0; round < 20; round++)
         {
             await using var peer = server.Raw();
@@ -157,7 +157,7 @@ public sealed class SocketTests
     [Fact]
     public async Task ManyConnections_BusyByTurns()
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         var clients = Enumerable.Range(0, 12).Select(_ => server.Client()).ToArray();
         for (var round = 0; round < 3; round++)
         {
@@ -182,7 +182,7 @@ public sealed class SocketTests
     [Fact]
     public async Task ManyIdleConnections_HaveNoThreads()
     {
-        await using var server = new TestServer(Over.Sockets);
+        await using var server = new TestServer(wire: Wire.Socket);
         await using var first = server.Raw();
         await first.SendRequest(1, "Unary", Hello);
         await first.Receive();
