@@ -121,8 +121,10 @@ internal sealed class ControllerService(ContainerdInstance containerd, Endpoints
 
     private string TaskAddress(TaskKey key) => "ttrpc+" + endpoints.Listen(containerd, key.Namespace);
 
+    // A containerd that was itself called with a namespace sends that one behind its own; the first counts, as with containerd's own servers.
+    // ASP.NET Core makes one value of both.
     private TaskKey Key(string id, ServerCallContext call) =>
-        RequestKeys.Of(_context.Instance, call.RequestHeaders.GetValue(NamespaceHeader) ?? "", id);
+        RequestKeys.Of(_context.Instance, call.RequestHeaders.Get(NamespaceHeader)?.Value.Split(',')[0] ?? "", id);
 
     /// <summary>A gRPC server knows no errors but its own.</summary>
     private static async Task<T> AnswerAsync<T>(Func<Task<T>> answer)
