@@ -81,7 +81,7 @@ internal static partial class Allocations
         Console.WriteLine("|---|--:|---|");
         foreach (var group in groups)
         {
-            var names = group.OrderByDescending(type => type.Each).Select(type => string.Create(CultureInfo.InvariantCulture, $"`{Namespace().Replace(type.Type, "")}` {type.Each:0}"));
+            var names = group.OrderByDescending(type => type.Each).Select(type => string.Create(CultureInfo.InvariantCulture, $"`{Noise().Replace(type.Type, "")}` {type.Each:0}"));
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {group.Key} | {group.Sum(type => type.Each):0} | {string.Join(", ", names)} |"));
         }
         Console.WriteLine();
@@ -94,14 +94,14 @@ internal static partial class Allocations
         _ when type.StartsWith("Kuasar.Protocol", StringComparison.Ordinal) => "ours",
         _ when type.StartsWith("Google.Protobuf", StringComparison.Ordinal) || type == "System.Byte[]" => "messages",
         // A generated client calls through an interceptor, which is all that has a continuation here.
-        _ when type.StartsWith("Grpc.", StringComparison.Ordinal) || type.Contains("UnaryCallContinuation[", StringComparison.Ordinal) ||
+        _ when type.StartsWith("Grpc.", StringComparison.Ordinal) || type.Contains("UnaryCallContinuation`", StringComparison.Ordinal) ||
             type.StartsWith("<>c__DisplayClass", StringComparison.Ordinal) => "gRPC",
         _ when type.StartsWith("System.Threading.Tasks", StringComparison.Ordinal) => "tasks",
         _ => "other",
     };
 
-    [GeneratedRegex(@"[\w.]+\.(?=\w)")]
-    private static partial Regex Namespace();
+    [GeneratedRegex(@"[\w.]+\.(?=\w)|`\d")]
+    private static partial Regex Noise();
 
     private static async Task CallAsync(Bench.BenchClient bench, BytesValue message, int calls)
     {
