@@ -306,7 +306,10 @@ imports = ['$testbed/runtimes.d/*.toml']
 [plugins.'io.containerd.internal.v1.opt']
   path = '$testbed/opt'
 [plugins.'io.containerd.nri.v1.nri']
-  disable = true
+  disable = false
+  socket_path = '$run/nri.sock'
+  plugin_path = '$testbed/nri/plugins'
+  plugin_config_path = '$testbed/nri/conf.d'
 
 T
 }

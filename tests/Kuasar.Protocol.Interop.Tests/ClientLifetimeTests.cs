@@ -36,6 +36,24 @@ public sealed partial class ClientLifetimeTests(GoToolchain go) : GoServerTest(g
         await FailsAsync(StatusCode.Unavailable, Peer.EchoAsync(Messages.Text("a")).ResponseAsync);
     }
 
+    /// <summary>A server that ends one direction of the connection: nothing more can come of it.</summary>
+    [Theory]
+    [InlineData("write")]
+    [InlineData("read")]
+    public async Task ServerThatIsHalfGone_IsUnavailable(string direction)
+    {
+        var call = Peer.WaitAsync(Messages.Text(""));
+        using var stream = Peer.Idle();
+        // Its own answer may have been sent before, or not.
+        await Task.WhenAny(Peer.ShutAsync(Messages.Text(direction)).ResponseAsync).WaitAsync(Limit);
+        await FailsAsync(StatusCode.Unavailable, call.ResponseAsync);
+        await FailsAsync(StatusCode.Unavailable, stream.ResponseStream.MoveNext(default));
+        await UntilAsync(() => Task.FromResult(Ttrpc.Closed.IsCancellationRequested));
+        Assert.Equal(0, Ttrpc.ActiveStreams);
+        var (_, peer) = await ConnectAsync();
+        Assert.Equal("alive", await TextAsync(peer.EchoAsync(Messages.Text("alive"))));
+    }
+
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Kill(int process, int signal);
 }

@@ -2,7 +2,7 @@ namespace Kuasar.Protocol.Interop.Tests;
 
 /// <summary>Streams of our client to the Go server.</summary>
 /// <remarks>Go 1.2.7 dies of data for a stream that has ended, so nothing here sends after the server's last frame.</remarks>
-public sealed class ClientStreamTests(GoToolchain go) : GoServerTest(go)
+public abstract class ClientStreamCases(GoToolchain go) : GoServerTest(go)
 {
     [Theory]
     [InlineData(0)]
@@ -146,6 +146,47 @@ public sealed class ClientStreamTests(GoToolchain go) : GoServerTest(go)
         await AssertLivesAsync();
     }
 
+    [Fact]
+    public async Task Metadata_TravelsWithStreams()
+    {
+        string[] values = ["one", "", "drei: ü 世界"];
+        var headers = new Metadata();
+        foreach (var value in values)
+        {
+            headers.Add("Kuasar-Key", value);
+        }
+        var joined = string.Join(Messages.Separator, values);
+        Assert.Equal([joined], await ReadAsync(Peer.MetaDown(Messages.Text("kuasar-key"), headers).ResponseStream));
+        Assert.Equal(["none"], await ReadAsync(Peer.MetaDown(Messages.Text("kuasar-key")).ResponseStream));
+        await AssertLivesAsync();
+    }
+
+    /// <summary>"PROTOCOL.md lets a server end a stream with an OK Response": a Go handler without a stream of its own does.</summary>
+    [Fact]
+    public async Task OkResponse_EndsAStream_WithOneMoreMessage()
+    {
+        var marshaller = Marshallers.Create(Google.Protobuf.MessageExtensions.ToByteArray, BytesValue.Parser.ParseFrom);
+        var up = new Method<BytesValue, BytesValue>(MethodType.DuplexStreaming, "kuasar.interop.Peer", "Up", marshaller, marshaller);
+        var call = Ttrpc.AsyncDuplexStreamingCall(up, null, default);
+        await call.RequestStream.WriteAsync(Messages.Text("abc"));
+        await call.RequestStream.CompleteAsync().WaitAsync(Limit);
+        Assert.Equal(["1 messages, 3 bytes"], await ReadAsync(call.ResponseStream));
+        await AssertLivesAsync();
+    }
+
+    /// <summary>More than the 8 MiB that a stream may hold, and nobody reads it: that stream fails, and nothing else.</summary>
+    [Fact]
+    public async Task StreamThatIsNotRead_Fails_OthersGoOn()
+    {
+        var call = Peer.Down(Messages.Text("200000"));
+        var others = Enumerable.Range(0, 100).Select(i => TextAsync(Peer.EchoAsync(Messages.Text(Messages.Number(i))))).ToArray();
+        Assert.Equal(Enumerable.Range(0, 100).Select(i => Messages.Number(i)), await Task.WhenAll(others));
+        await UntilAsync(() => Task.FromResult(Ttrpc.ActiveStreams == 0));
+        var error = await Assert.ThrowsAsync<RpcException>(() => ReadAsync(call.ResponseStream));
+        Assert.Equal(StatusCode.ResourceExhausted, error.StatusCode);
+        await AssertLivesAsync();
+    }
+
     private async Task EchoAsync(int count)
     {
         var call = Peer.Both();
@@ -169,4 +210,11 @@ public sealed class ClientStreamTests(GoToolchain go) : GoServerTest(go)
         }
         return messages;
     }
+}
+
+public sealed class ClientStreamTests(GoToolchain go) : ClientStreamCases(go);
+
+public sealed class ClientStreamBytewiseTests(GoToolchain go) : ClientStreamCases(go)
+{
+    internal override bool Bytewise => true;
 }

@@ -7,7 +7,7 @@ using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 namespace Kuasar.Protocol.Interop.Tests;
 
 /// <summary>Unary calls of our client to the Go server.</summary>
-public sealed class ClientUnaryTests(GoToolchain go) : GoServerTest(go)
+public abstract class ClientUnaryCases(GoToolchain go) : GoServerTest(go)
 {
     [Theory]
     [InlineData("hällo")]
@@ -181,11 +181,11 @@ public sealed class ClientUnaryTests(GoToolchain go) : GoServerTest(go)
     }
 
     [Fact]
-    public async Task Connections100()
+    public async Task Connections200_AtOnce()
     {
-        await Task.WhenAll(Enumerable.Range(0, 100).Select(async i =>
+        var clients = await Task.WhenAll(Enumerable.Range(0, 200).Select(_ => TtrpcClient.ConnectAsync(SocketPath).AsTask()));
+        await Task.WhenAll(clients.Select(async (client, i) =>
         {
-            var client = await TtrpcClient.ConnectAsync(SocketPath);
             await using (client)
             {
                 var peer = new Peer.PeerClient(client);
@@ -196,6 +196,28 @@ public sealed class ClientUnaryTests(GoToolchain go) : GoServerTest(go)
                 }
             }
         }));
+    }
+
+    [Fact]
+    public async Task Flood_TenThousandAtOnce_GetTheirOwnAnswers()
+    {
+        var calls = Enumerable.Range(0, 10_000).Select(i => TextAsync(Peer.EchoAsync(Messages.Text(Messages.Number(i))))).ToArray();
+        Assert.Equal(Enumerable.Range(0, calls.Length).Select(i => Messages.Number(i)), await Task.WhenAll(calls));
+        await AssertLivesAsync();
+    }
+
+    /// <summary>Go takes ids to the last; after that a new connection is due, and what is under way goes on.</summary>
+    [Fact]
+    public async Task IdsExhausted_IsUnavailable_WhatIsUnderWayIsAnswered()
+    {
+        var (client, peer) = await ConnectAsync(new TtrpcClientOptions { FirstStreamId = uint.MaxValue - 4 });
+        var call = peer.NapAsync(Messages.Text("100"));
+        Assert.Equal("a", await TextAsync(peer.EchoAsync(Messages.Text("a"))));
+        Assert.Equal("b", await TextAsync(peer.EchoAsync(Messages.Text("b"))));
+        await FailsAsync(StatusCode.Unavailable, peer.EchoAsync(Messages.Text("c")).ResponseAsync);
+        Assert.Equal("100", await TextAsync(call));
+        Assert.Equal(0, client.ActiveStreams);
+        Assert.False(client.Closed.IsCancellationRequested);
     }
 
     private static DateTime In(int milliseconds) => DateTime.UtcNow.AddMilliseconds(milliseconds);
@@ -229,4 +251,11 @@ public sealed class ClientUnaryTests(GoToolchain go) : GoServerTest(go)
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
             System.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
+}
+
+public sealed class ClientUnaryTests(GoToolchain go) : ClientUnaryCases(go);
+
+public sealed class ClientUnaryBytewiseTests(GoToolchain go) : ClientUnaryCases(go)
+{
+    internal override bool Bytewise => true;
 }

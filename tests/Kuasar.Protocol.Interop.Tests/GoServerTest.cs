@@ -14,13 +14,16 @@ public abstract class GoServerTest(GoToolchain go) : InteropTest(go)
 
     internal Peer.PeerClient Peer { get; private set; } = null!;
 
+    /// <summary>Whether the server's sockets give and take bytes one by one.</summary>
+    internal virtual bool Bytewise => false;
+
     /// <summary>Whether the test itself ends the server.</summary>
     internal bool ServerMayEnd { get; set; }
 
     public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
-        _server = new Program(GoToolchain.Program, "serve", SocketPath);
+        _server = new Program(GoToolchain.Program, Bytewise, "serve", SocketPath);
         await Server.Spoken.WaitAsync(Limit);
         Assert.Equal("ready\n", Server.Output);
         (Ttrpc, Peer) = await ConnectAsync();

@@ -27,11 +27,10 @@ internal sealed class OurPeer : Peer.PeerBase
             new Status((StatusCode)status.Code, status.Message), new Metadata { { "grpc-status-details-bin", request.Value.ToByteArray() } });
     }
 
-    public override Task<BytesValue> Meta(BytesValue request, ServerCallContext context)
-    {
-        var values = context.RequestHeaders.GetAll(request.Value.ToStringUtf8()).Select(entry => entry.Value).ToArray();
-        return Task.FromResult(Messages.Text(values.Length == 0 ? "none" : string.Join(Messages.Separator, values)));
-    }
+    public override Task<BytesValue> Meta(BytesValue request, ServerCallContext context) => Task.FromResult(Values(request, context));
+
+    public override Task MetaDown(BytesValue request, IServerStreamWriter<BytesValue> responseStream, ServerCallContext context) =>
+        responseStream.WriteAsync(Values(request, context));
 
     public override Task<BytesValue> TimeLeft(BytesValue request, ServerCallContext context) => Task.FromResult(Messages.Text(
         context.Deadline == DateTime.MaxValue ? "none" : Messages.Number((long)(context.Deadline - DateTime.UtcNow).TotalMilliseconds)));
@@ -112,6 +111,12 @@ internal sealed class OurPeer : Peer.PeerBase
         await responseStream.WriteAsync(Messages.Text("one"));
         await responseStream.WriteAsync(Messages.Text("two"));
         throw new RpcException(new Status(StatusCode.Aborted, "quit"));
+    }
+
+    private static BytesValue Values(BytesValue key, ServerCallContext context)
+    {
+        var values = context.RequestHeaders.GetAll(key.Value.ToStringUtf8()).Select(entry => entry.Value).ToArray();
+        return Messages.Text(values.Length == 0 ? "none" : string.Join(Messages.Separator, values));
     }
 
     private async Task UntilOverAsync(ServerCallContext context)

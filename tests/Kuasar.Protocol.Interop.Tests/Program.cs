@@ -11,6 +11,14 @@ internal sealed class Program : IDisposable
     private readonly TaskCompletionSource _spoken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     internal Program(string program, params string[] arguments)
+        : this(program, bytewise: false, arguments)
+    {
+    }
+
+    /// <param name="program">Its path.</param>
+    /// <param name="bytewise">Whether the Go peer's socket gives and takes bytes one by one.</param>
+    /// <param name="arguments">Its arguments.</param>
+    internal Program(string program, bool bytewise, params string[] arguments)
     {
         _process = new Process
         {
@@ -21,6 +29,10 @@ internal sealed class Program : IDisposable
                 RedirectStandardError = true,
             },
         };
+        if (bytewise)
+        {
+            _process.StartInfo.Environment["KUASAR_GO_BYTEWISE"] = "1";
+        }
         _process.OutputDataReceived += Append;
         _process.ErrorDataReceived += Append;
         _process.Start();

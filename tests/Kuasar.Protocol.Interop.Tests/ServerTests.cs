@@ -4,12 +4,15 @@ using Kuasar.Protocol.Transport;
 namespace Kuasar.Protocol.Interop.Tests;
 
 /// <summary>The Go client against our server. The cases themselves are in tests/interop/go.</summary>
-public sealed class ServerTests(GoToolchain go) : InteropTest(go)
+public abstract class ServerCases(GoToolchain go) : InteropTest(go)
 {
     private readonly OurPeer _peer = new();
     private TtrpcServer? _server;
     private UnixConnectionSource? _source;
     private Task _serving = Task.CompletedTask;
+
+    /// <summary>Whether the client's socket gives and takes bytes one by one.</summary>
+    internal virtual bool Bytewise => false;
 
     private TtrpcServer Server => _server ?? throw new InvalidOperationException("not initialized");
 
@@ -49,6 +52,9 @@ public sealed class ServerTests(GoToolchain go) : InteropTest(go)
     [InlineData("stream-rejected")]
     [InlineData("stream-abandoned")]
     [InlineData("stream-ahead")]
+    [InlineData("stream-flood")]
+    [InlineData("flood")]
+    [InlineData("half-open")]
     public async Task Case(string name)
     {
         using var client = Call(name);
@@ -94,7 +100,7 @@ public sealed class ServerTests(GoToolchain go) : InteropTest(go)
         await AssertWellAsync(client, "drain");
     }
 
-    private Program Call(params string[] names) => new(GoToolchain.Program, ["call", SocketPath, .. names]);
+    private Program Call(params string[] names) => new(GoToolchain.Program, Bytewise, ["call", SocketPath, .. names]);
 
     private static async Task AssertWellAsync(Program client, string name)
     {
@@ -120,4 +126,11 @@ public sealed class ServerTests(GoToolchain go) : InteropTest(go)
             await _source.DisposeAsync();
         }
     }
+}
+
+public sealed class ServerTests(GoToolchain go) : ServerCases(go);
+
+public sealed class ServerBytewiseTests(GoToolchain go) : ServerCases(go)
+{
+    internal override bool Bytewise => true;
 }

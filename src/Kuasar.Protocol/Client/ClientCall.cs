@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 
 namespace Kuasar.Protocol.Client;
@@ -17,6 +18,7 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
     private ITimer? _timer;
     private CancellationTokenRegistration _cancellation;
     private Outcome? _outcome;
+    private CallTelemetry? _telemetry;
 
     protected ClientConnection Connection => connection;
 
@@ -103,6 +105,7 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
         }
         connection.Streams.Remove(StreamId, this);
         Release();
+        _telemetry?.End(outcome.Status.StatusCode, outcome.Status.Detail);
         return true;
     }
 
@@ -125,6 +128,8 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
     /// <summary>Arms deadline and cancellation. False: the call is over before it began.</summary>
     protected bool TryBegin()
     {
+        var timeLeft = TimeLeft(); // first, as it may throw
+        _telemetry = CallTelemetry.StartClient(method, ref options, connection.Options.TimeProvider);
         foreach (var header in options.Headers ?? [])
         {
             if (header.IsBinary)
@@ -133,7 +138,7 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
                 return false;
             }
         }
-        if (TimeLeft() is { } left)
+        if (timeLeft is { } left)
         {
             if (left <= TimeSpan.Zero)
             {

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -7,7 +8,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kuasar.Protocol.Client;
 
 /// <summary>The client's end of a connection: hands out stream ids, reads frames, ends what lives when it ends.</summary>
-internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
+internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisposable
 {
     private readonly Connection _connection;
     private readonly ILogger _log;
@@ -25,7 +26,7 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         // No stall limit: a server that does not read costs its callers their deadlines, and only them.
         var stall = new StallGuard(Timeout.InfiniteTimeSpan, options.TimeProvider, connection.Abort);
         Writer = new FrameWriter(
-            connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit, stall, _ => connection.Abort());
+            connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit, stall, _ => connection.Abort(), SideMetrics.Client);
         Closed = _closed.Token;
     }
 
@@ -38,8 +39,11 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
 
     internal CancellationToken Closed { get; }
 
+    int IOpenConnection.ActiveCalls => Streams.Count;
+
     internal void Start()
     {
+        SideMetrics.Client.Opened(this);
         // The loop serves every caller, so it must not carry the AsyncLocals of the first.
         using (ExecutionContext.SuppressFlow())
         {
@@ -96,6 +100,7 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
 
     void IFrameSink.OnFrame(in Frame frame)
     {
+        SideMetrics.Client.Received(FrameHeader.Size + frame.Header.Length);
         // Unknown streams are those of late responses: the call has timed out or was cancelled.
         if (!Streams.TryGet(frame.StreamId, out var call))
         {
@@ -141,6 +146,7 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
         catch (FrameFormatException error)
         {
             ClientLog.NotTtrpc(_log, error.Message);
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {
@@ -155,12 +161,12 @@ internal sealed class ClientConnection : IFrameSink, IAsyncDisposable
 
     private void EndAll(string reason)
     {
+        SideMetrics.Client.Closed(this);
         Writer.Close();
         foreach (var call in Streams.Close())
         {
             call.End(new Status(StatusCode.Unavailable, reason));
         }
-        // Not Cancel: the callbacks are not ours, and may throw or take their time.
-        _ = _closed.CancelAsync();
+        _closed.CancelApart();
     }
 }

@@ -19,13 +19,15 @@ public sealed class TtrpcClient : CallInvoker, IAsyncDisposable
 {
     private readonly ClientConnection _connection;
 
-    /// <summary>A client over a connection, which it takes over and disposes.</summary>
+    /// <summary>A client over a connection, which it takes over and disposes; when it throws, the connection stays the caller's.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of range.</exception>
+    /// <exception cref="UnauthorizedAccessException"><see cref="TtrpcClientOptions.PeerPolicy"/> refuses the server.</exception>
     public TtrpcClient(Connection connection, TtrpcClientOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(connection);
         options ??= new TtrpcClientOptions();
         options.Validate();
+        options.Admit(connection);
         _connection = new ClientConnection(connection, options);
         _connection.Start();
     }
@@ -46,13 +48,26 @@ public sealed class TtrpcClient : CallInvoker, IAsyncDisposable
     /// <param name="options">Null is all defaults.</param>
     /// <param name="cancellationToken">Ends the attempt; not the client.</param>
     /// <exception cref="System.Net.Sockets.SocketException">Nobody listens there, or it is not ours to enter.</exception>
-    /// <exception cref="ArgumentException">No unix socket address.</exception>
+    /// <exception cref="ArgumentException">
+    /// No unix socket address. For <c>vsock://</c> and the like make the connection yourself: <see cref="Connection.FromSocket"/>,
+    /// <see cref="Connection.FromStream"/>, and the constructor.
+    /// </exception>
+    /// <exception cref="UnauthorizedAccessException"><see cref="TtrpcClientOptions.PeerPolicy"/> refuses the server.</exception>
     public static async ValueTask<TtrpcClient> ConnectAsync(
         string address, TtrpcClientOptions? options = null, CancellationToken cancellationToken = default)
     {
         options?.Validate();
         var socket = await UnixSocket.ConnectAsync(UnixAddress.Parse(address), cancellationToken).ConfigureAwait(false);
-        return new TtrpcClient(Connection.FromSocket(socket, UnixAddress.Show(address)), options);
+        var connection = Connection.FromSocket(socket, UnixAddress.Show(address));
+        try
+        {
+            return new TtrpcClient(connection, options);
+        }
+        catch
+        {
+            await connection.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <inheritdoc/>

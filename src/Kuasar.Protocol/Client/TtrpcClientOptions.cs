@@ -21,6 +21,12 @@ public sealed record TtrpcClientOptions
     /// </summary>
     public long StreamQueueLimit { get; init; } = 8 << 20;
 
+    /// <summary>
+    /// Which server the client may talk to, by the credentials of the process that listens. Null asks nothing; with a policy, a
+    /// connection without <see cref="Connection.Peer"/> is refused too.
+    /// </summary>
+    public PeerPolicy? PeerPolicy { get; init; }
+
     /// <summary>Null logs nothing.</summary>
     public ILoggerFactory? LoggerFactory { get; init; }
 
@@ -29,6 +35,24 @@ public sealed record TtrpcClientOptions
 
     /// <summary>For tests of the end of the id space.</summary>
     internal uint FirstStreamId { get; init; } = 1;
+
+    /// <exception cref="UnauthorizedAccessException">The policy does not allow it.</exception>
+    internal void Admit(Connection connection)
+    {
+        if (PeerPolicy is null)
+        {
+            return;
+        }
+        if (connection.Peer is not { } peer)
+        {
+            throw new UnauthorizedAccessException("Nobody knows whose process the server is; the peer policy needs to.");
+        }
+        if (!PeerPolicy.Allows(peer))
+        {
+            throw new UnauthorizedAccessException(
+                $"The peer policy refuses the server: process {peer.ProcessId} of user {peer.UserId}, group {peer.GroupId}.");
+        }
+    }
 
     internal void Validate()
     {

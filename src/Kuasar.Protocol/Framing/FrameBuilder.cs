@@ -88,17 +88,29 @@ internal sealed class FrameBuilder(int limit) : SerializationContext
         {
             throw new InvalidOperationException("The marshaller did not complete its message.");
         }
+        ThrowUnlessAsAnnounced(); // it may have written on after completing
     }
 
     /// <inheritdoc cref="WriteMessage{T}"/>
     internal void WriteMessage(byte tag, IMessage message)
     {
         _tag = tag;
-        SetPayloadLength(message.CalculateSize());
+        Announce(message.CalculateSize());
         message.WriteTo((IBufferWriter<byte>)Buffer);
     }
 
     public override void SetPayloadLength(int payloadLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(payloadLength);
+        // Twice would begin the field twice, and what was written before would be lost.
+        if (_announced >= 0 || _unmeasured is not null)
+        {
+            throw new InvalidOperationException("The marshaller announced its length too late or twice.");
+        }
+        Announce(payloadLength);
+    }
+
+    private void Announce(int payloadLength)
     {
         var total = DataLength + (long)payloadLength;
         if (total > limit)
@@ -123,26 +135,41 @@ internal sealed class FrameBuilder(int limit) : SerializationContext
     {
         if (_announced < 0)
         {
-            Complete(_unmeasured is null ? [] : _unmeasured.WrittenSpan);
-            return;
+            WriteWhole(_unmeasured is null ? [] : _unmeasured.WrittenSpan);
         }
+        ThrowUnlessAsAnnounced();
+        _complete = true;
+    }
+
+    public override void Complete(byte[] payload)
+    {
+        if (_unmeasured is not null)
+        {
+            throw new InvalidOperationException("The marshaller wrote its message and gave another.");
+        }
+        if (_announced < 0)
+        {
+            WriteWhole(payload);
+        }
+        else
+        {
+            WriteBytes(payload);
+        }
+        Complete();
+    }
+
+    private void WriteWhole(ReadOnlySpan<byte> payload)
+    {
+        Announce(payload.Length);
+        WriteBytes(payload);
+    }
+
+    private void ThrowUnlessAsAnnounced()
+    {
         if (Buffer.Length - _payloadStart != _announced)
         {
             throw new InvalidOperationException("The marshaller wrote another length than it announced.");
         }
-        _complete = true;
-    }
-
-    public override void Complete(byte[] payload) => Complete(payload.AsSpan());
-
-    private void Complete(ReadOnlySpan<byte> payload)
-    {
-        if (_announced < 0)
-        {
-            SetPayloadLength(payload.Length);
-        }
-        WriteBytes(payload);
-        Complete();
     }
 
     private int DataLength => Buffer.Length - _start - FrameHeader.Size;

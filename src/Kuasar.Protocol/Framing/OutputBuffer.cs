@@ -10,6 +10,16 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
 {
     private const int MinCapacity = 4096;
 
+    /// <summary>
+    /// Above this, arrays come from a pool with few of them: the shared one keeps one of each size a thread, and dozens a core,
+    /// which a few large messages make hundreds of megabytes.
+    /// </summary>
+    private const int MaxShared = 256 * 1024;
+
+    private const int LargeArrays = 2; // of each size
+
+    private static readonly ArrayPool<byte> Large = ArrayPool<byte>.Create(4 * FrameReader.MaxLength, LargeArrays);
+
     private byte[] _array = [];
 
     internal int Length { get; private set; }
@@ -45,7 +55,8 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
         {
             return;
         }
-        var bigger = ArrayPool<byte>.Shared.Rent(Math.Max(Math.Max(Length + count, Length * 2), MinCapacity));
+        var size = Math.Max(Math.Max(Length + count, Length * 2), MinCapacity);
+        var bigger = PoolOf(size).Rent(size);
         Written.CopyTo(bigger);
         Return();
         _array = bigger;
@@ -58,11 +69,13 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
         Return();
     }
 
+    private static ArrayPool<byte> PoolOf(int size) => size > MaxShared ? Large : ArrayPool<byte>.Shared;
+
     private void Return()
     {
         if (_array.Length > 0)
         {
-            ArrayPool<byte>.Shared.Return(_array);
+            PoolOf(_array.Length).Return(_array);
             _array = [];
         }
     }

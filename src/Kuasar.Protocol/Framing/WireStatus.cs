@@ -10,7 +10,14 @@ internal static class WireStatus
     /// <summary>Where Grpc.StatusProto looks for the whole status, details included.</summary>
     internal const string DetailsTrailer = "grpc-status-details-bin";
 
+    /// <summary>The smallest limit of messages that an error fits in, shortened if it must be.</summary>
+    internal const int MinMessageSize = 64;
+
     private const int MaxShortMessage = 1024;
+
+    // Tags, lengths and the code at their longest.
+    private const int Overhead = 24;
+    private const int MaxBytesPerChar = 3;
 
     /// <summary>Codes past gRPC's 16 are errors all the same (Rust would read them as OK).</summary>
     internal static Status ToStatus(RpcStatus status) => new(
@@ -49,10 +56,14 @@ internal static class WireStatus
     internal static RpcStatus FromStatus(Status status) =>
         Create(status.StatusCode == StatusCode.OK ? StatusCode.Unknown : status.StatusCode, status.Detail);
 
-    /// <summary>What is sent of a status that does not fit a frame.</summary>
-    internal static RpcStatus Shorten(RpcStatus status) => new()
+    /// <summary>What is sent of a status that does not fit a frame of <paramref name="limit"/> bytes.</summary>
+    internal static RpcStatus Shorten(RpcStatus status, int limit)
     {
-        Code = status.Code,
-        Message = status.Message.Length <= MaxShortMessage ? status.Message : status.Message[..MaxShortMessage],
-    };
+        var length = Math.Min(MaxShortMessage, (limit - Overhead) / MaxBytesPerChar);
+        return new()
+        {
+            Code = status.Code,
+            Message = status.Message.Length <= length ? status.Message : status.Message[..length],
+        };
+    }
 }

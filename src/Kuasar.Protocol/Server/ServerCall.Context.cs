@@ -7,7 +7,6 @@ internal abstract partial class ServerCall
 {
     // Timers hold 49 days.
     private static readonly TimeSpan LongestTimer = TimeSpan.FromDays(45);
-    private static readonly AuthContext NoAuth = new(null, []);
 
     private readonly ServerMethod _method;
     private readonly CancellationToken _token;
@@ -28,7 +27,7 @@ internal abstract partial class ServerCall
 
     protected override Status StatusCore { get; set; } = Status.DefaultSuccess;
     protected override WriteOptions? WriteOptionsCore { get; set; }
-    protected override AuthContext AuthContextCore => NoAuth;
+    protected override AuthContext AuthContextCore => Connection.PeerAuth;
     protected override IDictionary<object, object> UserStateCore => _userState ??= [];
 
     /// <summary>ttrpc has no response headers: dropped.</summary>

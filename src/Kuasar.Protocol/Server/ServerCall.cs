@@ -1,6 +1,7 @@
 using System.Buffers;
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
@@ -14,6 +15,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
 {
     private readonly ITimer? _timer;
     private readonly CancellationTokenSource? _cancellation;
+    private readonly CallTelemetry? _telemetry;
     private int _answered;
     private volatile bool _deadlinePassed;
 
@@ -24,6 +26,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         _method = method;
         _headers = start.Headers;
         _token = connection.Gone;
+        _telemetry = CallTelemetry.StartServer(method, start.Headers, connection.Options.TimeProvider);
         // Most unary calls of containerd have a deadline; those without make do with the connection's token.
         if (streams || start.TimeoutNano != 0)
         {
@@ -68,6 +71,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         {
             Connection.Refuse(StreamId, code, message);
             Leave();
+            _telemetry?.End(code, message);
             CancelToken();
         }
     }
@@ -79,22 +83,13 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         _cancellation?.Dispose();
     }
 
-    private protected void CancelToken()
-    {
-        try
-        {
-            // Not Cancel: handlers' callbacks must not run on the reader or the timer.
-            _ = _cancellation?.CancelAsync();
-        }
-        catch (ObjectDisposedException)
-        {
-            // The handler ended meanwhile.
-        }
-    }
+    // Disposed when the handler has ended meanwhile.
+    private protected void CancelToken() => _cancellation?.CancelApart();
 
     private async Task RunAsync()
     {
         RpcStatus? error;
+        _telemetry?.Enter();
         try
         {
             await InvokeAsync().ConfigureAwait(false);
@@ -127,7 +122,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
                 // "An oversize response must become an error response"; an oversize error a short one.
                 error = error is null
                     ? WireStatus.Create(StatusCode.ResourceExhausted, tooLarge.Message)
-                    : WireStatus.Shorten(error);
+                    : WireStatus.Shorten(error, Connection.Options.MaxMessageSize);
                 continue;
             }
             catch (Exception exception) when (error is null) // the marshaller's
@@ -138,6 +133,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
             }
             if (result != WriteResult.Full)
             {
+                _telemetry?.End((StatusCode)(error?.Code ?? 0), error?.Message);
                 return;
             }
             await Connection.Writer.Room.ConfigureAwait(false);

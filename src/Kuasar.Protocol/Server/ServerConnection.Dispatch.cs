@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 
 namespace Kuasar.Protocol.Server;
@@ -12,6 +13,7 @@ internal sealed partial class ServerConnection
 
     void IFrameSink.OnFrame(in Frame frame)
     {
+        SideMetrics.Server.Received(FrameHeader.Size + frame.Header.Length);
         switch (frame.Type)
         {
             case FrameType.Request:
@@ -31,6 +33,7 @@ internal sealed partial class ServerConnection
     /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
     internal void Refuse(uint streamId, StatusCode code, string message)
     {
+        SideMetrics.Refused(code);
         var status = WireStatus.Create(code, message);
         WriteResult result;
         try
@@ -39,7 +42,7 @@ internal sealed partial class ServerConnection
         }
         catch (MessageTooLargeException)
         {
-            result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status), forced: true);
+            result = Writer.TryWriteStatus(streamId, WireStatus.Shorten(status, Options.MaxMessageSize), forced: true);
         }
         // Frames that were received before the abort are still read, and refused; one line is enough.
         if (result == WriteResult.Full && Interlocked.Exchange(ref _flooded, 1) == 0)

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 using Microsoft.Extensions.Logging;
 
@@ -7,7 +8,7 @@ namespace Kuasar.Protocol.Server;
 
 /// <summary>The server's end of a connection. Dispatching frames is in ServerConnection.Dispatch.cs.</summary>
 #pragma warning disable CA1001 // _gone is never disposed: handlers may hold its token, and it has neither timer nor handle
-internal sealed partial class ServerConnection : IFrameSink
+internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
 #pragma warning restore CA1001
 {
     private readonly Connection _connection;
@@ -26,7 +27,8 @@ internal sealed partial class ServerConnection : IFrameSink
         Gone = _gone.Token;
         Writer = new FrameWriter(
             connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit,
-            new StallGuard(options.IdleWriteTimeout, options.TimeProvider, OnStalled), _ => connection.Abort());
+            new StallGuard(options.IdleWriteTimeout, options.TimeProvider, OnStalled), _ => connection.Abort(),
+            SideMetrics.Server);
     }
 
     internal TtrpcServerOptions Options { get; }
@@ -45,13 +47,18 @@ internal sealed partial class ServerConnection : IFrameSink
     /// <summary>Handlers that run; a call whose stream has failed counts until its handler returns.</summary>
     internal int Running => Volatile.Read(ref _running);
 
+    int IOpenConnection.ActiveCalls => Running;
+
     internal string PeerName => field ??= _connection.Peer is { } peer
         ? $"unix:pid={peer.ProcessId},uid={peer.UserId},gid={peer.GroupId}"
         : "unknown";
 
+    internal AuthContext PeerAuth => field ??= Server.PeerAuth.Of(_connection.Peer);
+
     /// <summary>Serves until the connection ends. Never throws.</summary>
     internal async Task RunAsync()
     {
+        SideMetrics.Server.Opened(this);
         try
         {
             await FrameLoop.RunAsync(_connection.Transport.Input, Options.MaxMessageSize, this).ConfigureAwait(false);
@@ -59,16 +66,18 @@ internal sealed partial class ServerConnection : IFrameSink
         catch (FrameFormatException error)
         {
             ServerLog.NotTtrpc(Log, PeerName, error.Message);
+            _connection.GiveUp();
         }
         catch (Exception error) // whatever the transport throws when it ends
         {
             ServerLog.ConnectionLost(Log, PeerName, error.Message);
         }
+        SideMetrics.Server.Closed(this);
         // "Client EOF = server cancels all handlers of that connection."
         Writer.Close();
         Streams.Close();
         _idle.TrySetResult();
-        _ = _gone.CancelAsync();
+        _gone.CancelApart();
         await _connection.DisposeAsync().ConfigureAwait(false);
     }
 

@@ -9,7 +9,7 @@ public sealed record TtrpcServerOptions
 {
     /// <summary>
     /// Largest frame data sent and received, in bytes; default 4 MiB, what Go and Rust know. A larger request is thrown away as
-    /// it comes and answered RESOURCE_EXHAUSTED; a larger response becomes that error.
+    /// it comes and answered RESOURCE_EXHAUSTED; a larger response becomes that error. At least 64, so that errors fit.
     /// </summary>
     public int MaxMessageSize { get; init; } = TtrpcClientOptions.DefaultMaxMessageSize;
 
@@ -45,7 +45,7 @@ public sealed record TtrpcServerOptions
 
     internal void Validate()
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxMessageSize);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxMessageSize, WireStatus.MinMessageSize);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxMessageSize, FrameReader.MaxLength);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxConcurrentCallsPerConnection);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(StreamQueueLimit);

@@ -7,7 +7,7 @@ namespace Kuasar.Protocol;
 /// One byte stream between two peers, as ttrpc sees it. <see cref="TtrpcClient"/> and <see cref="TtrpcServer"/> own the
 /// connections they are given and dispose them.
 /// </summary>
-/// <remarks>Derive from it for transports of your own; <see cref="FromSocket"/> and <see cref="FromStream"/> cover most.</remarks>
+/// <remarks>Derive from it for transports of your own; <see cref="FromSocket"/>, <see cref="FromStream"/> and <see cref="FromPipe"/> cover most.</remarks>
 public abstract class Connection : IAsyncDisposable
 {
     /// <summary>The bytes. Read by one loop and written by one loop of the owner.</summary>
@@ -31,6 +31,11 @@ public abstract class Connection : IAsyncDisposable
     /// </summary>
     public abstract void Abort();
 
+    /// <summary>The peer has broken the protocol, and disposing follows. For connections that cannot tell it by that.</summary>
+    internal virtual void GiveUp()
+    {
+    }
+
     /// <summary>
     /// Closes the connection and frees it. Bytes already given to the transport still reach the peer; reads and writes in
     /// progress at our end return or throw. Idempotent.
@@ -52,5 +57,16 @@ public abstract class Connection : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(stream);
         return new Transport.StreamConnection(stream, peer: null, localAddress);
+    }
+
+    /// <summary>A connection over a duplex pipe, such as Kestrel's, whose two halves it owns and completes.</summary>
+    /// <remarks>
+    /// Its end completes <see cref="IDuplexPipe.Output"/> and stops reading <see cref="IDuplexPipe.Input"/>; whatever is behind
+    /// the pipe must end on that.
+    /// </remarks>
+    public static Connection FromPipe(IDuplexPipe pipe, string? localAddress = null)
+    {
+        ArgumentNullException.ThrowIfNull(pipe);
+        return new Transport.DuplexPipeConnection(pipe, localAddress);
     }
 }

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
 namespace Kuasar.Protocol.Transport;
@@ -27,7 +28,8 @@ internal enum WriteResult
 /// waiting for room is the writers' business, with their own deadlines.
 /// </summary>
 internal sealed class FrameWriter(
-    Connection connection, FrameBuilder frame, int limit, StallGuard stall, Action<Exception> onFailed) : IThreadPoolWorkItem
+    Connection connection, FrameBuilder frame, int limit, StallGuard stall, Action<Exception> onFailed, SideMetrics metrics)
+    : IThreadPoolWorkItem
 {
     internal const byte StatusTag = (1 << 3) | 2;
     internal const byte ResponsePayloadTag = (2 << 3) | 2;
@@ -192,6 +194,7 @@ internal sealed class FrameWriter(
             while (TakePending())
             {
                 var rest = _sending.Written;
+                metrics.Sent(rest.Length);
                 while (!rest.IsEmpty)
                 {
                     // In pieces, so that a slow peer that does read is told from one that does not.

@@ -19,6 +19,9 @@ internal static partial class Libc
     [LibraryImport("libc", EntryPoint = "geteuid")]
     internal static partial uint GetEffectiveUserId();
 
+    [LibraryImport("libc", EntryPoint = "getegid")]
+    internal static partial uint GetEffectiveGroupId();
+
     /// <summary>Which file a path names, symbolic links not followed; null when there is none or it cannot be seen.</summary>
     internal static FileIdentity? Identify(string path)
     {

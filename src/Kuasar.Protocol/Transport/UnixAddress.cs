@@ -11,18 +11,21 @@ internal static class UnixAddress
     /// <c>unix:///path</c> and <c>/path</c> are files, <c>unix://@name</c> and (as containerd has it) text with neither scheme
     /// nor slash are abstract names.
     /// </summary>
-    /// <exception cref="ArgumentException">Another scheme, no name, or longer than the kernel's 107 bytes.</exception>
+    /// <exception cref="ArgumentException">Another scheme, no name, a zero byte in it, or longer than the kernel's 107 bytes.</exception>
     internal static UnixDomainSocketEndPoint Parse(string address)
     {
         ArgumentException.ThrowIfNullOrEmpty(address);
         var hasScheme = address.StartsWith(Scheme, StringComparison.Ordinal);
         if (!hasScheme && address.Contains("://", StringComparison.Ordinal))
         {
-            throw new ArgumentException($"'{address}' is no unix socket address.", nameof(address));
+            throw new ArgumentException(
+                $"'{address}' is no unix socket address. Connections of other kinds are made by the caller: Connection.FromSocket, FromStream.",
+                nameof(address));
         }
         var name = hasScheme ? address[Scheme.Length..] : address;
         var isAbstract = name.StartsWith('@') || (!hasScheme && !name.StartsWith('/'));
-        if (name.TrimStart('@').Length == 0)
+        // A zero byte ends a path in the kernel, and at the front it would make the name an abstract one.
+        if (name.TrimStart('@').Length == 0 || name.Contains('\0'))
         {
             throw new ArgumentException($"'{address}' names no socket.", nameof(address));
         }

@@ -124,7 +124,7 @@ public sealed class UnixConnectionSource : IConnectionSource
             {
                 return Connection.FromSocket(socket, Address);
             }
-            TransportLog.PeerRefused(_log, Address, peer.ProcessId, peer.UserId);
+            TransportLog.PeerRefused(_log, Address, peer.ProcessId, peer.UserId, peer.GroupId);
         }
         catch (Exception error) // the kernel's or the policy's: nobody is let in by an error
         {

@@ -15,7 +15,7 @@ public sealed record UnixSocketOptions
     public UnixFileMode FolderMode { get; init; } =
         UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
-    /// <summary>Who may connect. Default <see cref="PeerPolicy.SameUser"/>.</summary>
+    /// <summary>Who may connect. Default <see cref="PeerPolicy.SameUser"/>: our user and our group.</summary>
     public PeerPolicy PeerPolicy { get; init; } = PeerPolicy.SameUser;
 
     /// <summary>Pause after the system could not accept (no file descriptors). Default 100 ms.</summary>

@@ -1,4 +1,5 @@
 using Grpc.Core;
+using Grpc.Core.Interceptors;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Control;
 
@@ -23,6 +24,15 @@ internal static class Ttrpc
         await server.StopAsync(drain: TimeSpan.FromSeconds(5));
         await serving;
     }
+
+    internal static void Intercept(TtrpcServer server)
+    {
+        Control.BindService(server.Services.Intercept(new Authorize(), new Audit()), new DemoControl());
+    }
+
+    private sealed class Authorize : Interceptor;
+
+    private sealed class Audit : Interceptor;
 
     private sealed class DemoControl : Control.ControlBase
     {

@@ -36,6 +36,30 @@ public sealed class PodTests(TestRun run, PodNode own) : NodeTest(run, () => own
     }
 
     [Fact]
+    public async Task An_NRI_plugin_of_ours_sees_pods_and_adjusts_their_containers()
+    {
+        await using var before = await Pod.RunAsync(Node, "before");
+        using var plugin = new PluginProcess(Path.Combine(Node.Bed.Run, "nri.sock"));
+        await plugin.SaysAsync("registered");
+        await plugin.SaysAsync("configured by containerd");
+        await plugin.SaysAsync("synchronized: 1 pods, 0 containers");
+        await using (var pod = await Pod.RunAsync(Node, "adjusted"))
+        {
+            await pod.StartContainerAsync(null, "sleep", "3600");
+            Assert.Equal(("adjusted\n", 0), await pod.ExecAsync("sh", "-c", "echo $POD_NAME"));
+            await pod.StopContainerAsync(0);
+            await pod.RemoveContainerAsync();
+        }
+        await plugin.SaysAsync("RunPodSandbox e2e/adjusted");
+        await plugin.SaysAsync("create e2e/adjusted/c");
+        await plugin.SaysAsync("RemoveContainer e2e/adjusted c");
+        Assert.Equal(0, await plugin.StopAsync());
+        // containerd goes on without it.
+        await before.StartContainerAsync(null, "sleep", "3600");
+        Assert.Equal(("none\n", 0), await before.ExecAsync("sh", "-c", "echo ${POD_NAME-none}"));
+    }
+
+    [Fact]
     public async Task A_pods_container_is_told_out_of_memory()
     {
         await using var pod = await Pod.RunAsync(Node, "oom");

@@ -5,16 +5,19 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class ConnectionTests
+public abstract class ConnectionTests
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
+    private readonly Wire _wire;
+
+    private protected ConnectionTests(Wire wire) => _wire = wire;
 
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public async Task ConnectionLost_CallsAreUnavailable_AndClosedFires(bool abort)
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(wire: _wire);
         var unary = client.Echo.UnaryAsync(Hello);
         var both = client.Echo.Both();
         await client.Peer.Receive();
@@ -38,7 +41,7 @@ public sealed class ConnectionTests
     [Fact]
     public async Task Garbage_ClosesTheConnection()
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(wire: _wire);
         var call = client.Echo.UnaryAsync(Hello);
         await client.Peer.SendBytes("HTTP/1.1 400 Bad Request\r\n"u8.ToArray());
         await RpcAssert.Fails(StatusCode.Unavailable, call.ResponseAsync);
@@ -47,7 +50,7 @@ public sealed class ConnectionTests
     [Fact]
     public async Task Dispose_FailsCalls_AndEndsThePeer()
     {
-        await using var client = new TestClient();
+        await using var client = new TestClient(wire: _wire);
         var call = client.Echo.UnaryAsync(Hello);
         await client.Peer.Receive();
         await client.Ttrpc.DisposeAsync().AsTask().Within();
@@ -59,30 +62,17 @@ public sealed class ConnectionTests
     [Fact]
     public async Task IdsExhausted_IsUnavailable()
     {
-        await using var client = new TestClient(new TtrpcClientOptions { FirstStreamId = uint.MaxValue - 2 });
+        await using var client = new TestClient(new TtrpcClientOptions { FirstStreamId = uint.MaxValue - 2 }, _wire);
         _ = client.Echo.UnaryAsync(Hello);
         _ = client.Echo.UnaryAsync(Hello);
         await RpcAssert.Fails(StatusCode.Unavailable, client.Echo.UnaryAsync(Hello).ResponseAsync);
         Assert.Equal(uint.MaxValue - 2, (await client.Peer.Receive()).Id);
         Assert.Equal(uint.MaxValue, (await client.Peer.Receive()).Id);
     }
-
-    [Theory]
-    [InlineData("unix:///run/a.sock", "/run/a.sock", "/run/a.sock")]
-    [InlineData("/run/a.sock", "/run/a.sock", "/run/a.sock")]
-    [InlineData("unix://@name", "@name", "@name")]
-    [InlineData("name/shim.sock", "@name/shim.sock", "@name/shim.sock")]
-    [InlineData("@name", "@name", "@name")]
-    public void Address_Spellings(string address, string endPoint, string shown)
-    {
-        Assert.Equal(endPoint, Protocol.Transport.UnixAddress.Parse(address).ToString());
-        Assert.Equal(shown, Protocol.Transport.UnixAddress.Show(address));
-    }
-
-    [Theory]
-    [InlineData("tcp://1.2.3.4:5")]
-    [InlineData("unix://")]
-    [InlineData("")]
-    public void Address_ThatNamesNoUnixSocket(string address) =>
-        Assert.ThrowsAny<ArgumentException>(() => Protocol.Transport.UnixAddress.Parse(address));
 }
+
+public sealed class ConnectionInMemoryTests() : ConnectionTests(Wire.Memory);
+
+public sealed class ConnectionOnSocketTests() : ConnectionTests(Wire.Socket);
+
+public sealed class ConnectionBytewiseOnSocketTests() : ConnectionTests(Wire.Crumbs);

@@ -76,6 +76,37 @@ public sealed class DeadlineTests : IAsyncDisposable
         Assert.Equal(0, _client.Ttrpc.ActiveStreams);
     }
 
+    /// <summary>containerd/ttrpc#174, #227: a write that waits for the peer went past every deadline.</summary>
+    [Fact]
+    public async Task StreamThatWaitsToSend_EndsByItsDeadline_AndByItsToken()
+    {
+        var big = new EchoMessage { Blob = ByteString.CopyFrom(new byte[90_000]) };
+        using var source = new CancellationTokenSource();
+        using var up = _client.Echo.Up(deadline: In(5));
+        using var both = _client.Echo.Both(cancellationToken: source.Token);
+        using var other = _client.Echo.Up();
+        var waiting = new[] { FillAsync(up.RequestStream), FillAsync(both.RequestStream) };
+        using var gaveUp = new CancellationTokenSource();
+        var abandoned = FillAsync(other.RequestStream, gaveUp.Token);
+        Assert.All(waiting, write => Assert.False(write.IsCompleted));
+        _time.Advance(TimeSpan.FromSeconds(5));
+        await RpcAssert.Fails(StatusCode.DeadlineExceeded, waiting[0]);
+        await source.CancelAsync();
+        await RpcAssert.Fails(StatusCode.Cancelled, waiting[1]);
+        // The token of one write ends that write, and leaves the stream.
+        await gaveUp.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => abandoned.Within());
+        Assert.Equal(1, _client.Ttrpc.ActiveStreams);
+
+        async Task FillAsync(IClientStreamWriter<EchoMessage> stream, CancellationToken cancellationToken = default)
+        {
+            while (true)
+            {
+                await stream.WriteAsync(big, cancellationToken);
+            }
+        }
+    }
+
     [Fact]
     public async Task PeerThatDoesNotRead_DoesNotHoldUpOurReader()
     {

@@ -7,10 +7,12 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class StreamTests : IAsyncDisposable
+public abstract class StreamTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
-    private readonly TestClient _client = new(new TtrpcClientOptions { StreamQueueLimit = 10_000 });
+    private readonly TestClient _client;
+
+    private protected StreamTests(Wire wire) => _client = new TestClient(new TtrpcClientOptions { StreamQueueLimit = 10_000 }, wire);
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 
@@ -166,3 +168,9 @@ public sealed class StreamTests : IAsyncDisposable
         return messages;
     }
 }
+
+public sealed class ClientStreamInMemoryTests() : StreamTests(Wire.Memory);
+
+public sealed class ClientStreamOnSocketTests() : StreamTests(Wire.Socket);
+
+public sealed class ClientStreamBytewiseOnSocketTests() : StreamTests(Wire.Crumbs);

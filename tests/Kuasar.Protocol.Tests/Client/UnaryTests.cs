@@ -9,10 +9,12 @@ using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class UnaryTests : IAsyncDisposable
+public abstract class UnaryTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
-    private readonly TestClient _client = new();
+    private readonly TestClient _client;
+
+    private protected UnaryTests(Wire wire) => _client = new TestClient(wire: wire);
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 
@@ -180,3 +182,9 @@ public sealed class UnaryTests : IAsyncDisposable
         Assert.Equal(removed, _client.Ttrpc.Inner.Streams.Removed);
     }
 }
+
+public sealed class UnaryInMemoryTests() : UnaryTests(Wire.Memory);
+
+public sealed class UnaryOnSocketTests() : UnaryTests(Wire.Socket);
+
+public sealed class UnaryBytewiseOnSocketTests() : UnaryTests(Wire.Crumbs);

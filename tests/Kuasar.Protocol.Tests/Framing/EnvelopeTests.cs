@@ -21,7 +21,7 @@ public sealed class EnvelopeTests
     [Fact]
     public void Request_AtEverySegmentation()
     {
-        foreach (var input in Wait.Segmentations(Sample.ToByteArray()))
+        foreach (var input in Segments.Every(Sample.ToByteArray()))
         {
             var request = RequestEnvelope.Parse(input);
             Assert.Equal("a.B"u8, request.Service.ToArray());

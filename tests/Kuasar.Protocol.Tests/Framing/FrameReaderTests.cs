@@ -28,7 +28,7 @@ public sealed class FrameReaderTests
             .. RawPeer.Frame(3, FrameType.Data, FrameFlags.EndStream, []),
             .. RawPeer.Frame(5, (FrameType)0x77, (FrameFlags)0xF0, [1, 2, 3, 4, 5, 6, 7, 8]), // the limit is inclusive
         ];
-        foreach (var input in Wait.Segmentations(bytes))
+        foreach (var input in Segments.Every(bytes))
         {
             var buffer = input;
             var frames = ReadAll(new FrameReader(), ref buffer);

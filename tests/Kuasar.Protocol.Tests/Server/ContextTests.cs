@@ -42,6 +42,80 @@ public sealed class ContextTests
         Assert.Equal(1, seen.UserState["k"]);
     }
 
+    [Theory]
+    [MemberData(nameof(Kinds.Data), MemberType = typeof(Kinds))]
+    public async Task Context_OfEveryKind_HasWhatTheRequestSays(string kind)
+    {
+        var seen = new List<object?>();
+        void See(ServerCallContext context) => seen.AddRange(
+        [
+            context.Method, context.RequestHeaders.GetValue("a"), context.Deadline, context.CancellationToken.CanBeCanceled,
+            context.CancellationToken.IsCancellationRequested, context.UserState.Count, context.Status.StatusCode, context.Peer, context.Host,
+            ReferenceEquals(context.UserState, context.UserState), ReferenceEquals(context.RequestHeaders, context.RequestHeaders),
+        ]);
+        var echo = new EchoService();
+        await using var server = new TestServer(new EchoService
+        {
+            OnUnary = (m, context) => { See(context); return echo.OnUnary(m, context); },
+            OnDown = (m, output, context) => { See(context); return echo.OnDown(m, output, context); },
+            OnUp = (input, context) => { See(context); return echo.OnUp(input, context); },
+            OnBoth = (input, output, context) => { See(context); return echo.OnBoth(input, output, context); },
+        });
+        await using var client = server.Client();
+        var call = new CallOptions(new Metadata { { "A", "1" } });
+        await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call);
+        Assert.Equal(
+            [$"/kuasar.test.Echo/{kind}", "1", DateTime.MaxValue, true, false, 0, StatusCode.OK, "unknown", "", true, true], seen);
+        seen.Clear();
+        var deadline = DateTime.UtcNow.AddMinutes(1);
+        await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call.WithDeadline(deadline));
+        var received = Assert.IsType<DateTime>(seen[2]);
+        Assert.Equal(DateTimeKind.Utc, received.Kind);
+        Assert.Equal(deadline, received, TimeSpan.FromSeconds(20));
+    }
+
+    [Theory]
+    [InlineData("Up")]
+    [InlineData("Both")]
+    [InlineData("Down")]
+    public async Task Status_SetByAStreamsHandler_IsTheCalls(string kind)
+    {
+        static void Set(ServerCallContext context) => context.Status = new Status(StatusCode.DataLoss, "lost");
+        await using var server = new TestServer(new EchoService
+        {
+            OnDown = (_, _, context) => { Set(context); return Task.CompletedTask; },
+            OnUp = (_, context) => { Set(context); return Task.FromResult(Hello); },
+            OnBoth = (_, _, context) => { Set(context); return Task.CompletedTask; },
+        });
+        await using var client = server.Client();
+        var error = await RpcAssert.Fails(StatusCode.DataLoss, Kinds.Call(new Echo.EchoClient(client), kind, Hello));
+        Assert.Equal("lost", error.Status.Detail);
+    }
+
+    [Fact]
+    public async Task WhatTtrpcDoesNotHave_IsTakenAndDropped_OrRefused()
+    {
+        await using var server = new TestServer(new EchoService
+        {
+            OnDown = async (m, output, context) =>
+            {
+                await context.WriteResponseHeadersAsync(new Metadata { { "dropped", "x" } });
+                context.ResponseTrailers.Add("dropped", "x");
+                context.WriteOptions = new WriteOptions(WriteFlags.NoCompress);
+                output.WriteOptions = context.WriteOptions;
+                Assert.Throws<NotSupportedException>(() => context.CreatePropagationToken());
+                await output.WriteAsync(m);
+            },
+        });
+        await using var client = server.Client();
+        using var call = new Echo.EchoClient(client).Down(Hello);
+        Assert.True(await call.ResponseStream.MoveNext(default).Within());
+        Assert.Equal(Hello, call.ResponseStream.Current);
+        Assert.False(await call.ResponseStream.MoveNext(default).Within());
+        Assert.Empty(await call.ResponseHeadersAsync);
+        Assert.Empty(call.GetTrailers());
+    }
+
     [Fact]
     public async Task Exceptions_BecomeStatuses()
     {
@@ -112,6 +186,67 @@ public sealed class ContextTests
         Assert.Equal((int)StatusCode.DeadlineExceeded, (await peer.Receive()).Code);
         await Wait.Until(() => server.Server is { ActiveStreams: 0, RunningHandlers: 0 });
         Assert.Equal(0, time.Armed);
+    }
+
+    /// <summary>A timer's callback may be on its way when the timer goes; and what handlers register may throw.</summary>
+    [Theory]
+    [InlineData("a callback that comes late")]
+    [InlineData("a registration that throws")]
+    public async Task Cancellation_GoneWrong_IsNobodysException(string how)
+    {
+        const string mark = "the test's own exception";
+        var (late, throws) = (new LateTime(), how.Contains("throws", StringComparison.Ordinal));
+        var unobserved = new List<Exception>();
+        void Collect(object? sender, UnobservedTaskExceptionEventArgs e) =>
+            unobserved.AddRange(e.Exception.Flatten().InnerExceptions.Where(error => error is ObjectDisposedException || error.Message == mark));
+        TaskScheduler.UnobservedTaskException += Collect;
+        try
+        {
+            await using (var server = new TestServer(
+                new EchoService
+                {
+                    OnUnary = async (m, context) =>
+                    {
+                        if (throws)
+                        {
+                            context.CancellationToken.Register(() => throw new InvalidOperationException(mark));
+                            await Task.Delay(-1, context.CancellationToken);
+                        }
+                        return m;
+                    },
+                },
+                new TtrpcServerOptions { TimeProvider = late }))
+            {
+                await using var peer = server.Raw();
+                await peer.SendRequest(1, "Unary", Hello, timeout: 1_000_000_000);
+                await Wait.Until(() => late.Last is not null && (throws || server.Server.RunningHandlers == 0));
+                late.Last!();
+                Assert.Equal(throws ? (int)StatusCode.DeadlineExceeded : 0, (await peer.Receive()).Code);
+            }
+            for (var i = 0; i < 10; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                await Task.Delay(1);
+            }
+            Assert.Empty(unobserved);
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Collect;
+        }
+    }
+
+    /// <summary>Its timers fire when told, disposed or not.</summary>
+    private sealed class LateTime : TimeProvider
+    {
+        public Action? Last { get; private set; }
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            Last = () => callback(state);
+            return base.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
     }
 
     [Theory]

@@ -9,7 +9,7 @@ using Kuasar.Protocol.Tests.Support;
 namespace Kuasar.Protocol.Tests.Server;
 
 /// <summary>Raw frames against the server; each test ends with a call that shows the connection lives.</summary>
-public sealed class DispatchTests : IAsyncDisposable
+public abstract class DispatchTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly TaskCompletionSource _release = new();
@@ -17,7 +17,7 @@ public sealed class DispatchTests : IAsyncDisposable
     private readonly TestServer _server;
     private readonly RawPeer _peer;
 
-    public DispatchTests()
+    private protected DispatchTests(Wire wire)
     {
         var service = new EchoService
         {
@@ -30,7 +30,7 @@ public sealed class DispatchTests : IAsyncDisposable
                 return m.Text == "big" ? new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) } : m;
             },
         };
-        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log });
+        _server = new TestServer(service, new TtrpcServerOptions { LoggerFactory = _log }, wire);
         _peer = _server.Raw();
     }
 
@@ -245,4 +245,30 @@ public sealed class DispatchTests : IAsyncDisposable
         Assert.Equal(Hello.ToByteString(), frame.AsResponse.Payload);
         Assert.Null(frame.AsResponse.Status);
     }
+
+    /// <summary>Found by fuzzing: an error longer than a frame may be ended the connection, or was tried again for ever.</summary>
+    [Fact]
+    public async Task ErrorsThatFitNoFrame_AreShortened()
+    {
+        await using var server = new TestServer(
+            new EchoService { OnUnary = (_, _) => throw new InvalidOperationException(new string('ä', 200)) },
+            new TtrpcServerOptions { MaxMessageSize = 64 });
+        await using var peer = server.Raw();
+        await peer.Send(1, FrameType.Request, 0, new byte[65]);
+        Assert.Equal((int)StatusCode.ResourceExhausted, (await peer.Receive()).Code);
+        await peer.SendRequest(3, "Unary", Hello);
+        var answer = (await peer.Receive()).AsResponse.Status;
+        Assert.Equal((int)StatusCode.Unknown, answer.Code);
+        Assert.StartsWith("ä", answer.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void LimitThatFitsNoError_IsRefused() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TtrpcServer(new TtrpcServerOptions { MaxMessageSize = 63 }));
 }
+
+public sealed class DispatchInMemoryTests() : DispatchTests(Wire.Memory);
+
+public sealed class DispatchOnSocketTests() : DispatchTests(Wire.Socket);
+
+public sealed class DispatchBytewiseOnSocketTests() : DispatchTests(Wire.Crumbs);

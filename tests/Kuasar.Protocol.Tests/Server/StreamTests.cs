@@ -6,14 +6,17 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class StreamTests
+public abstract class StreamTests
 {
     private static readonly EchoMessage One = new() { Text = "a", Number = 1 };
+    private readonly Wire _wire;
+
+    private protected StreamTests(Wire wire) => _wire = wire;
 
     [Fact]
     public async Task ServerStream_EndsWithASeparateFrame()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Down", new EchoMessage { Number = 2 }, FrameFlags.RemoteClosed);
         var frames = new[] { await peer.Receive(), await peer.Receive(), await peer.Receive() };
@@ -30,7 +33,7 @@ public sealed class StreamTests
     [InlineData(0)]
     public async Task ClientStream_AnyOpening_HasNoInventedMessage(int flags)
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, (FrameFlags)flags);
         await peer.SendData(1, One);
@@ -43,7 +46,7 @@ public sealed class StreamTests
     [Fact]
     public async Task ClientStream_PayloadIsTheFirstMessage_DataOnTheClosingFrameTheLast()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", One, FrameFlags.RemoteOpen);
         await peer.SendData(1, One, FrameFlags.RemoteClosed);
@@ -54,7 +57,8 @@ public sealed class StreamTests
     public async Task Data_AfterTheEnd_FailsTheStream()
     {
         var hold = new TaskCompletionSource();
-        await using var server = new TestServer(new EchoService { OnUp = async (_, _) => { await hold.Task; return One; } });
+        await using var server = new TestServer(
+            new EchoService { OnUp = async (_, _) => { await hold.Task; return One; } }, wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         await peer.SendEnd(1);
@@ -66,7 +70,7 @@ public sealed class StreamTests
     [Fact]
     public async Task Data_ThatIsNoMessage_FailsTheStream()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Both", null, FrameFlags.OpenStream);
         await peer.Send(1, FrameType.Data, 0, [0x0A, 9]);
@@ -87,7 +91,7 @@ public sealed class StreamTests
                 return One;
             },
         };
-        await using var server = new TestServer(service, new TtrpcServerOptions { StreamQueueLimit = 10_000 });
+        await using var server = new TestServer(service, new TtrpcServerOptions { StreamQueueLimit = 10_000 }, _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         for (var i = 0; i < 500; i++)
@@ -104,7 +108,7 @@ public sealed class StreamTests
     [Fact]
     public async Task OversizeData_FailsTheStreamOnly()
     {
-        await using var server = new TestServer(options: new TtrpcServerOptions { MaxMessageSize = 1000 });
+        await using var server = new TestServer(options: new TtrpcServerOptions { MaxMessageSize = 1000 }, wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Up", null, FrameFlags.OpenStream);
         await peer.Send(1, FrameType.Data, 0, new byte[1001]);
@@ -119,9 +123,15 @@ public sealed class StreamTests
         await using var server = new TestServer(new EchoService
         {
             OnDown = (_, output, _) => output.WriteAsync(new EchoMessage { Blob = ByteString.CopyFrom(new byte[5 << 20]) }),
-        });
+        }, wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Down", One, FrameFlags.RemoteClosed);
         Assert.Equal((int)StatusCode.ResourceExhausted, (await peer.Receive()).Code);
     }
 }
+
+public sealed class ServerStreamInMemoryTests() : StreamTests(Wire.Memory);
+
+public sealed class ServerStreamOnSocketTests() : StreamTests(Wire.Socket);
+
+public sealed class ServerStreamBytewiseOnSocketTests() : StreamTests(Wire.Crumbs);

@@ -28,7 +28,7 @@ public sealed class UnixTests : IDisposable
         var serving = test.Server.ServeAsync(source, default);
         await using var client = await TtrpcClient.ConnectAsync(address);
         var echo = new Echo.EchoClient(client);
-        await Task.WhenAll(Enumerable.Range(0, 64).Select(i => Task.Run(() => FourKinds(echo, i)))).WaitAsync(Wait.Limit);
+        await Task.WhenAll(Enumerable.Range(0, 64).Select(i => Task.Run(() => Calls.FourKindsAsync(echo, i)))).WaitAsync(Wait.Limit);
         Assert.Equal(0, client.ActiveStreams);
         await Wait.Until(() => test.Server is { ActiveStreams: 0, RunningHandlers: 0 });
         await test.Server.StopAsync(TimeSpan.FromSeconds(5)).Within();
@@ -56,10 +56,17 @@ public sealed class UnixTests : IDisposable
     {
         ServerCallContext? seen = null;
         PeerCredentials? peer = null;
+        AuthContext? auth = null;
         await using var source = UnixConnectionSource.Bind(Path);
         await using var test = new TestServer(new EchoService
         {
-            OnUnary = (m, context) => { seen = context; peer = context.GetConnection().Peer; return Task.FromResult(m); },
+            OnUnary = (m, context) =>
+            {
+                seen = context;
+                peer = context.GetConnection().Peer;
+                auth = context.AuthContext;
+                return Task.FromResult(m);
+            },
         });
         _ = test.Server.ServeAsync(source, default);
         await using var client = await TtrpcClient.ConnectAsync(Path);
@@ -67,6 +74,10 @@ public sealed class UnixTests : IDisposable
         Assert.Equal(Environment.ProcessId, peer.GetValueOrDefault().ProcessId);
         Assert.Equal(Path, seen!.GetConnection().LocalAddress);
         Assert.StartsWith($"unix:pid={Environment.ProcessId},", seen!.Peer, StringComparison.Ordinal);
+        Assert.True(auth!.IsPeerAuthenticated);
+        Assert.Equal($"{peer.GetValueOrDefault().UserId}", Assert.Single(auth.PeerIdentity).Value);
+        Assert.Equal($"{Environment.ProcessId}", Assert.Single(auth.FindPropertiesByName("unix.pid")).Value);
+        Assert.Equal($"{peer.GetValueOrDefault().GroupId}", Assert.Single(auth.FindPropertiesByName("unix.gid")).Value);
     }
 
     [Fact]
@@ -131,7 +142,7 @@ public sealed class UnixTests : IDisposable
         await using var client = await TtrpcClient.ConnectAsync(Path);
         await new Echo.EchoClient(client).UnaryAsync(Hello).ResponseAsync.Within();
         Assert.True(PeerPolicy.SameUser.Allows(policy.Last) && PeerPolicy.Any.Allows(policy.Last));
-        Assert.Equal(policy.Last.UserId == 0, PeerPolicy.Root.Allows(policy.Last));
+        Assert.Equal(policy.Last is { UserId: 0, GroupId: 0 }, PeerPolicy.Root.Allows(policy.Last));
     }
 
     [Fact]
@@ -152,35 +163,6 @@ public sealed class UnixTests : IDisposable
         await Wait.Until(() => time.Armed == 1);
         time.Advance(TimeSpan.FromSeconds(30));
         await Wait.Until(() => test.Server.ActiveConnections == 0);
-    }
-
-    private static async Task FourKinds(Echo.EchoClient echo, int seed)
-    {
-        for (var round = 0; round < 10; round++)
-        {
-            var message = new EchoMessage { Text = $"{seed}", Number = round, Blob = ByteString.CopyFrom(new byte[seed * 200]) };
-            Assert.Equal(message, await echo.UnaryAsync(message));
-            using var down = echo.Down(new EchoMessage { Number = 5 });
-            for (var i = 0; i < 5; i++)
-            {
-                Assert.True(await down.ResponseStream.MoveNext());
-                Assert.Equal(i, down.ResponseStream.Current.Number);
-            }
-            Assert.False(await down.ResponseStream.MoveNext());
-            using var up = echo.Up();
-            using var both = echo.Both();
-            for (var i = 0; i < 5; i++)
-            {
-                await up.RequestStream.WriteAsync(new EchoMessage { Number = i });
-                await both.RequestStream.WriteAsync(message);
-                Assert.True(await both.ResponseStream.MoveNext());
-                Assert.Equal(message, both.ResponseStream.Current);
-            }
-            await up.RequestStream.CompleteAsync();
-            await both.RequestStream.CompleteAsync();
-            Assert.Equal(10, (await up).Number);
-            Assert.False(await both.ResponseStream.MoveNext());
-        }
     }
 
     private sealed class FirstTwoFail : PeerPolicy

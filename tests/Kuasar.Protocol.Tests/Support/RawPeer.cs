@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.IO.Pipelines;
 using Google.Protobuf;
 using Kuasar.Protocol.Contracts.Ttrpc;
 using Kuasar.Protocol.Framing;
@@ -50,7 +51,15 @@ internal sealed class RawPeer(Connection connection) : IAsyncDisposable
     {
         while (true)
         {
-            var result = await connection.Transport.Input.ReadAsync().AsTask().WaitAsync(Wait.Limit);
+            ReadResult result;
+            try
+            {
+                result = await connection.Transport.Input.ReadAsync().AsTask().WaitAsync(Wait.Limit);
+            }
+            catch (Exception error) when (error is IOException or ObjectDisposedException)
+            {
+                return null; // reset, or our own disposal: how a socket tells
+            }
             var buffer = result.Buffer;
             var found = _reader.TryRead(ref buffer, FrameReader.MaxLength, out var frame);
             var copy = found ? new RawFrame(frame.StreamId, frame.Type, frame.Header.Flags, frame.Data.ToArray()) : null;

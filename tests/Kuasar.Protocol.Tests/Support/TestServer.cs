@@ -3,11 +3,14 @@ using Kuasar.Protocol.Tests.Protos;
 
 namespace Kuasar.Protocol.Tests.Support;
 
-/// <summary>A server with the echo service, its connections made in memory.</summary>
+/// <summary>A server with the echo service.</summary>
 internal sealed class TestServer : IAsyncDisposable
 {
-    public TestServer(EchoService? service = null, TtrpcServerOptions? options = null)
+    private readonly Wire _wire;
+
+    public TestServer(EchoService? service = null, TtrpcServerOptions? options = null, Wire wire = Wire.Memory)
     {
+        _wire = wire;
         Server = new TtrpcServer(options);
         Echo.BindService(Server.Services, service ?? new EchoService());
     }
@@ -20,7 +23,7 @@ internal sealed class TestServer : IAsyncDisposable
 
     public Connection Connect()
     {
-        var (client, server) = ConnectionPair.Create("/test");
+        var (server, client) = _wire.Create("/test");
         _ = Server.ServeAsync(server, default);
         return client;
     }
@@ -31,9 +34,9 @@ internal sealed class TestServer : IAsyncDisposable
 /// <summary>A client whose server is the test.</summary>
 internal sealed class TestClient : IAsyncDisposable
 {
-    public TestClient(TtrpcClientOptions? options = null)
+    public TestClient(TtrpcClientOptions? options = null, Wire wire = Wire.Memory)
     {
-        var (client, server) = ConnectionPair.Create();
+        var (client, server) = wire.Create();
         Ttrpc = new TtrpcClient(client, options);
         Echo = new Echo.EchoClient(Ttrpc);
         Peer = new RawPeer(server);

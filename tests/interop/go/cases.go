@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/ttrpc"
@@ -27,6 +30,7 @@ var cases = map[string]func(*client) error{
 	"codes":             statusCodes,
 	"unknown":           unknown,
 	"metadata":          metadata,
+	"trace":             trace,
 	"deadline":          deadline,
 	"expired":           expired,
 	"cancel":            cancel,
@@ -46,6 +50,9 @@ var cases = map[string]func(*client) error{
 	"stream-rejected":   streamRejected,
 	"stream-abandoned":  streamAbandoned,
 	"stream-ahead":      streamAhead,
+	"flood":             flood,
+	"half-open":         halfOpen,
+	"stream-flood":      streamFlood,
 	"streams":           func(c *client) error { return together(50, func(int) error { return streamBoth(c) }) },
 }
 
@@ -93,6 +100,16 @@ func metadata(c *client) error {
 		err2 = fmt.Errorf("got %q", namespace)
 	}
 	return first(err, err2, c.expect("Meta", "kuasar-key", "none"))
+}
+
+// What otelttrpc puts into a request: the keys and values of OpenTelemetry's propagators. The test looks at our spans.
+func trace(c *client) error {
+	md := ttrpc.MD{}
+	md.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	md.Set("tracestate", "vendor=1,other=2")
+	md.Set("baggage", "tenant=a%20b")
+	_, err := c.ask(ttrpc.WithMetadata(context.Background(), md), "Echo", text("traced"))
+	return err
 }
 
 func deadline(c *client) error {
@@ -205,12 +222,17 @@ func concurrent(c *client) error {
 }
 
 func connections(c *client) error {
-	return together(100, func(i int) error {
+	const count = 200
+	var open sync.WaitGroup
+	open.Add(count)
+	return together(count, func(i int) error {
 		other, err := dial(c.socket)
+		open.Done()
 		if err != nil {
 			return err
 		}
 		defer other.Close()
+		open.Wait() // all of them at once
 		for call := range 10 {
 			word := fmt.Sprintf("%d of connection %d", call, i)
 			if err := other.expect("Echo", word, word); err != nil {
@@ -219,6 +241,53 @@ func connections(c *client) error {
 		}
 		return nil
 	})
+}
+
+// More at once than our server lets run on one connection: each is answered, one way or the other.
+func flood(c *client) error {
+	var served, refused atomic.Int64
+	err := together(20_000, func(i int) error {
+		word := strconv.Itoa(i)
+		got, err := c.ask(context.Background(), "Echo", text(word))
+		switch {
+		case err == nil && string(got) == word:
+			served.Add(1)
+		case status.Code(err) == codes.ResourceExhausted:
+			refused.Add(1)
+		default:
+			return fmt.Errorf("%q and %v", got, err)
+		}
+		return nil
+	})
+	if err == nil && served.Load() == 0 {
+		err = errors.New("all were refused")
+	}
+	return first(err, c.alive())
+}
+
+// A client that sends no more is gone for its server, calls in flight or not.
+func halfOpen(c *client) error {
+	connection, err := net.Dial("unix", c.socket)
+	if err != nil {
+		return err
+	}
+	other := &client{ttrpc.NewClient(connection), c.socket}
+	defer other.Close()
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := other.ask(context.Background(), "Wait", text(""))
+		waiting <- err
+	}()
+	if err := other.alive(); err != nil {
+		return err
+	}
+	if err := connection.(*net.UnixConn).CloseWrite(); err != nil {
+		return err
+	}
+	if err := <-waiting; !errors.Is(err, ttrpc.ErrClosed) {
+		return fmt.Errorf("%v, not closed", err)
+	}
+	return c.alive()
 }
 
 // For a test that kills us, or the server.

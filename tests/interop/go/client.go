@@ -24,7 +24,7 @@ func dial(socket string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{ttrpc.NewClient(connection), socket}, nil
+	return &client{ttrpc.NewClient(wire(connection)), socket}, nil
 }
 
 func (c *client) ask(ctx context.Context, method string, request *message) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,9 +33,10 @@ type peer struct {
 	deadlines, cancels atomic.Int64
 	mu                 sync.Mutex
 	turns              map[int]chan struct{}
+	listener           *listener
 }
 
-func newPeer() *peer { return &peer{turns: map[int]chan struct{}{}} }
+func newPeer(l *listener) *peer { return &peer{turns: map[int]chan struct{}{}, listener: l} }
 
 func (p *peer) register(server *ttrpc.Server) {
 	server.RegisterService(service, &ttrpc.ServiceDesc{
@@ -48,15 +50,17 @@ func (p *peer) register(server *ttrpc.Server) {
 			"Wait":     unary(p.wait),
 			"Waits":    unary(p.waits),
 			"Turn":     unary(p.turn),
+			"Shut":     unary(p.shut),
 		},
 		Streams: map[string]ttrpc.Stream{
-			"Down":   {Handler: down, StreamingServer: true},
-			"Last":   {Handler: last, StreamingServer: true},
-			"Up":     {Handler: up, StreamingClient: true},
-			"Reject": {Handler: reject, StreamingClient: true},
-			"Both":   {Handler: both, StreamingClient: true, StreamingServer: true},
-			"Quit":   {Handler: quit, StreamingClient: true, StreamingServer: true},
-			"Idle":   {Handler: p.idle, StreamingClient: true, StreamingServer: true},
+			"Down":     {Handler: down, StreamingServer: true},
+			"Last":     {Handler: last, StreamingServer: true},
+			"MetaDown": {Handler: metaDown, StreamingServer: true},
+			"Up":       {Handler: up, StreamingClient: true},
+			"Reject":   {Handler: reject, StreamingClient: true},
+			"Both":     {Handler: both, StreamingClient: true, StreamingServer: true},
+			"Quit":     {Handler: quit, StreamingClient: true, StreamingServer: true},
+			"Idle":     {Handler: p.idle, StreamingClient: true, StreamingServer: true},
 		},
 	})
 }
@@ -161,6 +165,14 @@ func (p *peer) gate(i int) chan struct{} {
 	return p.turns[i]
 }
 
+// Ends one direction of every connection.
+func (p *peer) shut(_ context.Context, m *message) (*message, error) {
+	if string(m.Value) == "write" {
+		return m, p.listener.each((*net.UnixConn).CloseWrite)
+	}
+	return m, p.listener.each((*net.UnixConn).CloseRead)
+}
+
 func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
 	request := &message{}
 	if err := stream.RecvMsg(request); err != nil {
@@ -171,6 +183,18 @@ func down(_ context.Context, stream ttrpc.StreamServer) (interface{}, error) {
 		err = stream.SendMsg(text(strconv.Itoa(i)))
 	}
 	return nil, err
+}
+
+func metaDown(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+	request := &message{}
+	if err := stream.RecvMsg(request); err != nil {
+		return nil, err
+	}
+	values, err := meta(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return nil, stream.SendMsg(values)
 }
 
 // Go can put a message on the frame that ends the stream.

@@ -181,3 +181,15 @@ func streamAhead(c *client) error {
 	}
 	return first(<-sent, receiveEnd(stream), c.alive())
 }
+
+// The handler reads nothing, and the client sends and sends: the stream fails, and nothing else.
+func streamFlood(c *client) error {
+	stream, err := c.open("Idle", true, nil)
+	for i := 0; i < 150_000 && err == nil; i++ {
+		err = stream.SendMsg(blob(10))
+	}
+	if err != nil {
+		return err
+	}
+	return first(c.alive(), receiveError(stream, codes.ResourceExhausted), c.alive())
+}
