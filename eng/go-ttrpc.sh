@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds a program of this repository with them:
-# tests/interop/go to DIR/peer, or the one of the folder SOURCES to DIR/<the folder's name>.
+# Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds a program of this repository with
+# them: tests/interop/go to DIR/peer, or the one of the folder SOURCES to DIR/<the folder's name>.
 #
 # usage: eng/go-ttrpc.sh [DIR [SOURCES]]     (artifacts/go; idempotent; a removed DIR, or other packages, install anew)
 # Needs apt and dpkg and a Debian mirror that apt already knows; not root. SUITE: the Debian suite, default forky.

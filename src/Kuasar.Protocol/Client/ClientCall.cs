@@ -9,18 +9,22 @@ namespace Kuasar.Protocol.Client;
 /// One call. It ends exactly once: by its response, its deadline, its caller or the loss of the connection, whichever comes
 /// first; ending takes it out of the stream table.
 /// </summary>
-internal abstract class ClientCall(ClientConnection connection, IMethod method, CallOptions options) : IStreamState
+internal abstract class ClientCall : IStreamState, IThreadPoolWorkItem
 {
-    // Timers hold 49 days; a deadline past that only travels.
-    private static readonly TimeSpan LongestTimer = TimeSpan.FromDays(45);
-
-    private readonly byte[] _name = RequestWriter.NameOf(method);
-    private ITimer? _timer;
-    private CancellationTokenRegistration _cancellation;
+    private CallExtras? _extras;
     private Outcome? _outcome;
     private CallTelemetry? _telemetry;
 
-    protected ClientConnection Connection => connection;
+    private protected ClientCall(ClientConnection connection, IMethod method, in CallOptions options)
+    {
+        Connection = connection;
+        Method = method;
+        _extras = CallExtras.Of(this, options);
+    }
+
+    internal ClientConnection Connection { get; }
+
+    internal IMethod Method { get; }
 
     /// <summary>0 until the request is written.</summary>
     internal uint StreamId { get; set; }
@@ -29,6 +33,11 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
 
     /// <summary>Completes (never faults) when the call has ended.</summary>
     protected abstract Task Ended { get; }
+
+    /// <summary>The error of a call that ended badly.</summary>
+    protected RpcException? Error => _outcome is { Status.StatusCode: not StatusCode.OK } outcome
+        ? new RpcException(outcome.Status, outcome.Trailers ?? [])
+        : null;
 
     internal static Task<Metadata> NoHeaders(object call) => Task.FromResult(new Metadata());
 
@@ -45,19 +54,24 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
 
     internal void WriteEnvelope(FrameBuilder frame)
     {
-        frame.WriteBytes(_name);
-        if (TimeLeft() is { } left)
+        frame.WriteBytes(RequestWriter.NameOf(Method));
+        if (_extras is null)
+        {
+            return;
+        }
+        if (_extras.TimeLeft() is { } left)
         {
             // 0 would mean no deadline, negative is refused before.
             RequestWriter.WriteTimeout(frame, Math.Max(1, (long)Math.Min(left.Ticks * 100d, long.MaxValue)));
         }
-        if (options.Headers is { } headers)
+        if (_extras.Headers is { } headers)
         {
             RequestWriter.WriteHeaders(frame, headers);
         }
     }
 
-    internal void OnResponseFrame(in Frame frame)
+    /// <summary>A response frame. On the reader: must not block. Returns what tells the caller, if anything is left to tell.</summary>
+    internal IThreadPoolWorkItem? OnResponseFrame(in Frame frame)
     {
         ResponseEnvelope response;
         try
@@ -67,35 +81,46 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
         catch (Exception error) when (error is InvalidDataException or Google.Protobuf.InvalidProtocolBufferException)
         {
             End(new Status(StatusCode.Internal, "protocol error: malformed response", error));
-            return;
+            return null;
         }
         if (response.Error is { } status)
         {
             End(WireStatus.ToStatus(status), WireStatus.TrailersOf(status));
-            return;
+            return null;
         }
-        OnResponse(response);
+        return OnResponse(response);
     }
 
     /// <summary>An OK response. On the reader: must not block.</summary>
-    protected abstract void OnResponse(in ResponseEnvelope response);
+    protected abstract IThreadPoolWorkItem? OnResponse(in ResponseEnvelope response);
 
-    /// <summary>A data frame. On the reader: must not block.</summary>
-    internal abstract void OnData(in Frame frame);
+    /// <summary>A data frame. On the reader: must not block. Returns what wakes the stream's reader.</summary>
+    internal abstract IThreadPoolWorkItem? OnData(in Frame frame);
 
-    /// <summary>Tells the caller; called once. <paramref name="error"/> is null when the call ended well.</summary>
-    protected abstract void OnEnded(RpcException? error);
+    /// <summary>The call has ended, but by <see cref="TrySucceed"/>; called once. Must not run code of others.</summary>
+    protected abstract void OnEnded();
+
+    /// <summary>Tells the caller.</summary>
+    public abstract void Execute();
 
     internal void End(Status status, Metadata? trailers = null)
     {
         if (TryClaim(status.StatusCode == StatusCode.OK ? Outcome.Success : new Outcome(status, trailers)))
         {
-            OnEnded(status.StatusCode == StatusCode.OK ? null : new RpcException(status, trailers ?? []));
+            OnEnded();
         }
     }
 
     /// <summary>Whether this caller is the one to end the call well; it then gives the result.</summary>
     protected bool TrySucceed() => TryClaim(Outcome.Success);
+
+    /// <summary>Makes a call that has ended, and that nobody else knows any more, ready to be made again.</summary>
+    protected void Renew()
+    {
+        _extras = null;
+        _telemetry = null;
+        _outcome = null; // last: whoever ends the call from here on ends the next one
+    }
 
     private bool TryClaim(Outcome outcome)
     {
@@ -103,8 +128,8 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
         {
             return false;
         }
-        connection.Streams.Remove(StreamId, this);
-        Release();
+        Connection.Streams.Remove(StreamId, this);
+        _extras?.Release();
         _telemetry?.End(outcome.Status.StatusCode, outcome.Status.Detail);
         return true;
     }
@@ -114,7 +139,7 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
     {
         try
         {
-            message = connection.Context.Read(marshaller, payload);
+            message = Connection.Context.Read(marshaller, payload);
             return true;
         }
         catch (Exception error) // the marshaller's, whatever it is
@@ -128,36 +153,23 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
     /// <summary>Arms deadline and cancellation. False: the call is over before it began.</summary>
     protected bool TryBegin()
     {
-        var timeLeft = TimeLeft(); // first, as it may throw
-        _telemetry = CallTelemetry.StartClient(method, ref options, connection.Options.TimeProvider);
-        foreach (var header in options.Headers ?? [])
+        var timeLeft = _extras?.TimeLeft(); // first, as it may throw
+        var options = _extras?.Options ?? default;
+        _telemetry = CallTelemetry.StartClient(Method, ref options, Connection.Options.TimeProvider);
+        if (_telemetry is not null)
         {
-            if (header.IsBinary)
+            // A renewed call may have been ended with its connection before.
+            Interlocked.MemoryBarrier();
+            if (_outcome is { } outcome)
             {
-                End(new Status(StatusCode.InvalidArgument, $"ttrpc cannot carry the binary header '{header.Key}'"));
-                return false;
+                _telemetry.End(outcome.Status.StatusCode, outcome.Status.Detail);
             }
         }
-        if (timeLeft is { } left)
+        if (!ReferenceEquals(options.Headers, _extras?.Headers))
         {
-            if (left <= TimeSpan.Zero)
-            {
-                OnDeadline();
-                return false;
-            }
-            if (left < LongestTimer)
-            {
-                _timer = connection.Options.TimeProvider.CreateTimer(
-                    static call => ((ClientCall)call!).OnDeadline(), this, left, Timeout.InfiniteTimeSpan);
-            }
+            _extras = CallExtras.Of(this, options);
         }
-        _cancellation = options.CancellationToken.UnsafeRegister(static call => ((ClientCall)call!).Cancel(), this);
-        // Whoever ended the call meanwhile may have missed what was just armed.
-        if (IsEnded)
-        {
-            Release();
-        }
-        return !IsEnded;
+        return _extras is null || _extras.TryBegin(timeLeft);
     }
 
     /// <summary>Sends the request, waiting for room as long as the call lives. Never throws: failures end the call.</summary>
@@ -167,10 +179,10 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
         {
             while (!IsEnded)
             {
-                switch (connection.TrySend(this, flags, marshaller, request))
+                switch (Connection.TrySend(this, flags, marshaller, request))
                 {
                     case WriteResult.Full:
-                        await Task.WhenAny(connection.Writer.Room, Ended).ConfigureAwait(false);
+                        await Task.WhenAny(Connection.Writer.Room, Ended).ConfigureAwait(false);
                         break;
                     case WriteResult.Closed:
                         End(new Status(StatusCode.Unavailable, "the connection is closed"));
@@ -194,35 +206,13 @@ internal abstract class ClientCall(ClientConnection connection, IMethod method, 
     }
 
     /// <summary>The error of the call that has ended, for whoever still uses its streams.</summary>
-    internal Exception EndedError() => _outcome is { Status.StatusCode: not StatusCode.OK } outcome
-        ? new RpcException(outcome.Status, outcome.Trailers ?? [])
-        : new InvalidOperationException("The call has ended; no more messages can be sent.");
+    internal Exception EndedError() => (Exception?)Error
+        ?? new InvalidOperationException("The call has ended; no more messages can be sent.");
 
     /// <summary>Waits for room to send, or until the call has ended.</summary>
-    internal Task RoomAsync() => Task.WhenAny(connection.Writer.Room, Ended);
+    internal Task RoomAsync() => Task.WhenAny(Connection.Writer.Room, Ended);
 
-    internal FrameWriter Writer => connection.Writer;
-
-    private TimeSpan? TimeLeft()
-    {
-        if (options.Deadline is not { } deadline || deadline == DateTime.MaxValue)
-        {
-            return null;
-        }
-        // As Grpc.Net has it: a local time is a mistake more often than not.
-        return deadline.Kind == DateTimeKind.Utc || deadline == DateTime.MinValue
-            ? deadline - connection.Options.TimeProvider.GetUtcNow().UtcDateTime
-            : throw new InvalidOperationException("A deadline must be UTC.");
-    }
-
-    private void OnDeadline() => End(new Status(StatusCode.DeadlineExceeded, "the deadline has passed"));
-
-    private void Release()
-    {
-        _timer?.Dispose();
-        // Not Dispose: that waits for a callback, and the callback may wait for us.
-        _cancellation.Unregister();
-    }
+    internal FrameWriter Writer => Connection.Writer;
 
     private sealed record Outcome(Status Status, Metadata? Trailers)
     {

@@ -15,6 +15,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
     private readonly CancellationTokenSource _closed = new();
     private Task _reading = Task.CompletedTask;
     private long _nextId;
+    private ClientCall? _spare;
     private int _disposed;
 
     internal ClientConnection(Connection connection, TtrpcClientOptions options)
@@ -26,13 +27,15 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         // No stall limit: a server that does not read costs its callers their deadlines, and only them.
         var stall = new StallGuard(Timeout.InfiniteTimeSpan, options.TimeProvider, connection.Abort);
         Writer = new FrameWriter(
-            connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit, stall, _ => connection.Abort(), SideMetrics.Client);
+            connection, options.MaxMessageSize, options.WriteBufferLimit, stall, _ => connection.Abort(), SideMetrics.Client);
+        Deadlines = new DeadlineQueue(options.TimeProvider);
         Closed = _closed.Token;
     }
 
     internal TtrpcClientOptions Options { get; }
     internal FrameWriter Writer { get; }
     internal StreamTable<ClientCall> Streams { get; } = new();
+    internal DeadlineQueue Deadlines { get; }
 
     /// <summary>The reader's; used by no other thread.</summary>
     internal SequenceContext Context { get; } = new();
@@ -47,7 +50,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         // The loop serves every caller, so it must not carry the AsyncLocals of the first.
         using (ExecutionContext.SuppressFlow())
         {
-            _reading = Task.Run(ReadAsync);
+            _reading = _connection is SocketConnection ? ReadAsync() : Task.Run(ReadAsync);
         }
     }
 
@@ -55,6 +58,76 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
     /// <exception cref="MessageTooLargeException">Nothing was written; so with the marshaller's exceptions.</exception>
     internal WriteResult TrySend<TRequest>(ClientCall call, FrameFlags flags, Marshaller<TRequest>? marshaller, TRequest? request)
     {
+        if (Writer.SeemsFull)
+        {
+            lock (Writer.Gate)
+            {
+                if (!Writer.HasRoom && !Writer.IsClosed)
+                {
+                    return WriteResult.Full;
+                }
+            }
+        }
+        var frame = Writer.Rent();
+        try
+        {
+            frame.Begin(FrameType.Request, flags, streamId: 0);
+            call.WriteEnvelope(frame);
+            if (marshaller is not null)
+            {
+                frame.WriteMessage(RequestWriter.PayloadTag, marshaller, request!);
+            }
+            frame.End();
+            return TryAdd(call, frame);
+        }
+        finally
+        {
+            frame.Return();
+        }
+    }
+
+    /// <summary>A finished call of that method to use again, or null. No other connection's: whoever ends all calls may be late.</summary>
+    internal ClientCall? TakeSpare(IMethod method) =>
+        Interlocked.Exchange(ref _spare, null) is { } spare && ReferenceEquals(spare.Method, method) ? spare : null;
+
+    internal void KeepSpare(ClientCall call) => Volatile.Write(ref _spare, call);
+
+    IThreadPoolWorkItem? IFrameSink.OnFrame(in Frame frame)
+    {
+        SideMetrics.Client.Received(FrameHeader.Size + frame.Header.Length);
+        // Unknown streams are those of late responses: the call has timed out or was cancelled.
+        if (!Streams.TryGet(frame.StreamId, out var call))
+        {
+            return null;
+        }
+        if (frame.Oversized)
+        {
+            call.End(new Status(StatusCode.ResourceExhausted,
+                $"a message of {frame.Header.Length} bytes exceeds the maximum message size of {Options.MaxMessageSize}"));
+            return null;
+        }
+        switch (frame.Type)
+        {
+            case FrameType.Response:
+                return call.OnResponseFrame(frame);
+            case FrameType.Data:
+                Writer.OnData();
+                return call.OnData(frame);
+            default:
+                call.End(new Status(StatusCode.Internal, $"protocol error: frame type 0x{(byte)frame.Type:x2} from the server"));
+                return null;
+        }
+    }
+
+    void IFrameSink.Hold() => Writer.Hold();
+
+    void IFrameSink.Release() => Writer.Release();
+
+    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
+
+    private WriteResult TryAdd(ClientCall call, FrameBuilder frame)
+    {
+        bool flush;
         lock (Writer.Gate)
         {
             if (Writer.IsClosed)
@@ -70,60 +143,22 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
                 return WriteResult.Full;
             }
             var id = (uint)_nextId;
-            var frame = Writer.Begin(FrameType.Request, flags, id);
-            try
-            {
-                call.WriteEnvelope(frame);
-                if (marshaller is not null)
-                {
-                    frame.WriteMessage(RequestWriter.PayloadTag, marshaller, request!);
-                }
-                frame.End();
-            }
-            catch
-            {
-                frame.Cancel();
-                throw;
-            }
-            // Registered before the lock lets the flusher at the frame, so before any answer.
-            call.StreamId = id;
             _nextId += 2;
+            frame.SetStreamId(id);
+            // Registered before a flusher can see the frame, so before any answer.
+            call.StreamId = id;
             Streams.TryAdd(id, call);
-            Writer.Commit();
+            flush = Writer.Add(frame, alone: Streams.Count <= 1);
             if (call.IsEnded)
             {
                 Streams.Remove(id, call);
             }
-            return WriteResult.Written;
         }
-    }
-
-    void IFrameSink.OnFrame(in Frame frame)
-    {
-        SideMetrics.Client.Received(FrameHeader.Size + frame.Header.Length);
-        // Unknown streams are those of late responses: the call has timed out or was cancelled.
-        if (!Streams.TryGet(frame.StreamId, out var call))
+        if (flush)
         {
-            return;
+            Writer.Flush();
         }
-        if (frame.Oversized)
-        {
-            call.End(new Status(StatusCode.ResourceExhausted,
-                $"a message of {frame.Header.Length} bytes exceeds the maximum message size of {Options.MaxMessageSize}"));
-            return;
-        }
-        switch (frame.Type)
-        {
-            case FrameType.Response:
-                call.OnResponseFrame(frame);
-                break;
-            case FrameType.Data:
-                call.OnData(frame);
-                break;
-            default:
-                call.End(new Status(StatusCode.Internal, $"protocol error: frame type 0x{(byte)frame.Type:x2} from the server"));
-                break;
-        }
+        return WriteResult.Written;
     }
 
     public async ValueTask DisposeAsync()
@@ -140,7 +175,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
     {
         try
         {
-            await FrameLoop.RunAsync(_connection.Transport.Input, Options.MaxMessageSize, this).ConfigureAwait(false);
+            await FrameLoop.RunAsync(_connection, Options.MaxMessageSize, this, new(Dedicated: true, Options.InlineCompletions)).ConfigureAwait(false);
             ClientLog.ConnectionClosed(_log);
         }
         catch (FrameFormatException error)

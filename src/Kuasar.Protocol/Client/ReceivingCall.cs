@@ -5,13 +5,14 @@ namespace Kuasar.Protocol.Client;
 
 /// <summary>A call with a stream of responses: server streaming and duplex. It is the stream as well.</summary>
 internal sealed class ReceivingCall<TRequest, TResponse>(
-    ClientConnection connection, Method<TRequest, TResponse> method, CallOptions options)
+    ClientConnection connection, Method<TRequest, TResponse> method, in CallOptions options)
     : ClientCall(connection, method, options), IAsyncStreamReader<TResponse>
     where TRequest : class
     where TResponse : class
 {
     private readonly MessageQueue<TResponse> _messages = new(connection.Options.StreamQueueLimit);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private static readonly Task<bool> s_true = Task.FromResult(true);
     private TResponse? _current;
 
     public TResponse Current => _current ?? throw new InvalidOperationException("There is no current message.");
@@ -33,7 +34,10 @@ internal sealed class ReceivingCall<TRequest, TResponse>(
     }
 
     /// <remarks>Cancelling the wait cancels the call, as in Grpc.Net.</remarks>
-    public async Task<bool> MoveNext(CancellationToken cancellationToken)
+    public Task<bool> MoveNext(CancellationToken cancellationToken) =>
+        _messages.TryDequeue(out _current) ? s_true : WaitAsync(cancellationToken);
+
+    private async Task<bool> WaitAsync(CancellationToken cancellationToken)
     {
         try
         {
@@ -54,35 +58,45 @@ internal sealed class ReceivingCall<TRequest, TResponse>(
     }
 
     /// <summary>"PROTOCOL.md lets a server end a stream with an OK Response"; a payload in it is one more message.</summary>
-    protected override void OnResponse(in ResponseEnvelope response)
+    protected override IThreadPoolWorkItem? OnResponse(in ResponseEnvelope response)
     {
-        if (response.Payload.IsEmpty || Accept(response.Payload))
+        IThreadPoolWorkItem? wake = null;
+        if (response.Payload.IsEmpty || Accept(response.Payload, out wake))
         {
             End(Status.DefaultSuccess);
         }
+        return wake;
     }
 
-    internal override void OnData(in Frame frame)
+    internal override IThreadPoolWorkItem? OnData(in Frame frame)
     {
-        if ((!frame.HasMessage || Accept(frame.Data)) && frame.EndsStream)
+        IThreadPoolWorkItem? wake = null;
+        if ((!frame.HasMessage || Accept(frame.Data, out wake)) && frame.EndsStream)
         {
             End(Status.DefaultSuccess);
         }
+        return wake;
     }
 
-    protected override void OnEnded(RpcException? error)
+    protected override void OnEnded()
     {
-        _messages.Complete(error);
+        _messages.Complete(Error);
         _ended.TrySetResult();
     }
 
-    private bool Accept(in System.Buffers.ReadOnlySequence<byte> payload)
+    /// <summary>The queue wakes its reader itself.</summary>
+    public override void Execute()
     {
+    }
+
+    private bool Accept(in System.Buffers.ReadOnlySequence<byte> payload, out IThreadPoolWorkItem? wake)
+    {
+        wake = null;
         if (!TryRead(method.ResponseMarshaller, payload, out var message))
         {
             return false;
         }
-        if (_messages.TryEnqueue(message!, payload.Length))
+        if (_messages.TryEnqueue(message!, payload.Length, out wake))
         {
             return true;
         }

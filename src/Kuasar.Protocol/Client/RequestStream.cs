@@ -22,13 +22,16 @@ internal sealed class RequestStream<TRequest>(ClientCall call, Marshaller<TReque
         {
             throw new InvalidOperationException("The request stream is completed.");
         }
-        await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
+        if (!opened.IsCompletedSuccessfully)
+        {
+            await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
         try
         {
             while (true)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var result = call.Writer.TryWrite(FrameType.Data, call.StreamId, 0, marshaller, message, call);
+                var result = call.Writer.TryWrite(FrameType.Data, call.StreamId, 0, marshaller, message, call, call.Writer.TakeAnswer());
                 if (!await IsDoneAsync(result, cancellationToken).ConfigureAwait(false))
                 {
                     continue;
@@ -53,7 +56,7 @@ internal sealed class RequestStream<TRequest>(ClientCall call, Marshaller<TReque
         while (!call.IsEnded)
         {
             // A call that has ended needs no end frame: the server does not know the stream any more.
-            var result = call.Writer.TryWriteEnd(call.StreamId, call);
+            var result = call.Writer.TryWriteEnd(call.StreamId, call, call.Writer.TakeAnswer());
             if (result != WriteResult.Full)
             {
                 return;

@@ -71,13 +71,12 @@ public sealed class TtrpcClient : CallInvoker, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    /// <remarks>Blocks the calling thread until the response; never call it from an inline continuation of the library.</remarks>
+    /// <remarks>Blocks the calling thread until the response.</remarks>
     public override TResponse BlockingUnaryCall<TRequest, TResponse>(
         Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
     {
-        var call = new UnaryCall<TRequest, TResponse>(_connection, method, options);
-        call.Start(request);
-        return call.Response.GetAwaiter().GetResult();
+        SocketReader.BeforeWait();
+        return BlockingCall<TRequest, TResponse>.Run(_connection, method, options, request);
     }
 
     /// <inheritdoc/>

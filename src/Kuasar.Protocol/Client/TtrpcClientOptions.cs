@@ -22,6 +22,13 @@ public sealed record TtrpcClientOptions
     public long StreamQueueLimit { get; init; } = 8 << 20;
 
     /// <summary>
+    /// Whether the continuation of a lone call may run on the thread that reads the connection (a socket's; others have none),
+    /// which halves the latency of sequential calls. When it takes longer than a millisecond or two, another thread reads on.
+    /// Default true.
+    /// </summary>
+    public bool InlineCompletions { get; init; } = true;
+
+    /// <summary>
     /// Which server the client may talk to, by the credentials of the process that listens. Null asks nothing; with a policy, a
     /// connection without <see cref="Connection.Peer"/> is refused too.
     /// </summary>

@@ -7,13 +7,22 @@ namespace Kuasar.Protocol.Framing;
 
 /// <summary>
 /// Writes one frame after the other into an <see cref="OutputBuffer"/>. It is the marshallers' context as well, so a message
-/// is serialised behind its header and envelope without a copy. Used under the connection's write lock.
+/// is serialised behind its header and envelope without a copy. Each thread has one (see <see cref="Rent"/>): messages are
+/// serialised outside of the connection's lock.
 /// </summary>
 internal sealed class FrameBuilder(int limit) : SerializationContext
 {
+    // A thread keeps no more than this between two frames.
+    private const int MaxKept = 64 * 1024;
+
+    [ThreadStatic]
+    private static FrameBuilder? t_cached;
+
     private const int MaxVarintSize = 10;
 
-    private readonly OutputBuffer _none = new();
+    private static readonly OutputBuffer s_none = new();
+
+    private int _limit = limit;
     private OutputBuffer? _buffer;
     private int _start;
     private byte _tag;
@@ -22,7 +31,39 @@ internal sealed class FrameBuilder(int limit) : SerializationContext
     private bool _complete;
     private ArrayBufferWriter<byte>? _unmeasured;
 
-    private OutputBuffer Buffer => _buffer ?? _none;
+    private OutputBuffer Buffer => _buffer ?? s_none;
+
+    /// <summary>Of a rented builder: holds the one frame.</summary>
+    internal OutputBuffer Output { get; set; } = new();
+
+    /// <summary>This thread's builder; <see cref="Return"/> follows. A marshaller that makes a call gets another one.</summary>
+    internal static FrameBuilder Rent(int limit)
+    {
+        var builder = t_cached ?? new FrameBuilder(limit);
+        t_cached = null;
+        builder._limit = limit;
+        return builder;
+    }
+
+    internal void Return()
+    {
+        _buffer = null;
+        if (Output.Capacity > MaxKept)
+        {
+            Output.Release();
+        }
+        Output.Truncate(0);
+        t_cached = this;
+    }
+
+    internal void Begin(FrameType type, FrameFlags flags, uint streamId) => Begin(Output, type, flags, streamId);
+
+    /// <summary>Gives the finished frame its stream, when ids are known only under the lock.</summary>
+    internal void SetStreamId(uint streamId)
+    {
+        var header = Output.At(0, FrameHeader.Size);
+        (FrameHeader.Read(header) with { StreamId = streamId }).Write(header);
+    }
 
     internal void Begin(OutputBuffer buffer, FrameType type, FrameFlags flags, uint streamId)
     {
@@ -37,16 +78,16 @@ internal sealed class FrameBuilder(int limit) : SerializationContext
     internal void End()
     {
         var length = DataLength;
-        if (length > limit)
+        if (length > _limit)
         {
-            throw new MessageTooLargeException(length, limit);
+            throw new MessageTooLargeException(length, _limit);
         }
         var header = Buffer.At(_start, FrameHeader.Size);
         (FrameHeader.Read(header) with { Length = (uint)length }).Write(header);
         _buffer = null;
     }
 
-    /// <summary>Takes back all that was written since <see cref="Begin"/>.</summary>
+    /// <summary>Takes back all that was written since Begin.</summary>
     internal void Cancel()
     {
         _buffer?.Truncate(_start);
@@ -113,9 +154,9 @@ internal sealed class FrameBuilder(int limit) : SerializationContext
     private void Announce(int payloadLength)
     {
         var total = DataLength + (long)payloadLength;
-        if (total > limit)
+        if (total > _limit)
         {
-            throw new MessageTooLargeException(total, limit);
+            throw new MessageTooLargeException(total, _limit);
         }
         if (_tag != 0)
         {

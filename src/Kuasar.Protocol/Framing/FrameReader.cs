@@ -16,6 +16,10 @@ internal sealed class FrameReader
     /// <summary>Whether the stream stands between two frames, where a peer may close it.</summary>
     internal bool BetweenFrames => _discard == 0;
 
+    /// <summary>How many bytes, those here included, the frame at the front needs to be whole; 0 when that is not known yet.</summary>
+    internal int Wanted(ReadOnlySpan<byte> rest) =>
+        _discard == 0 && rest.Length >= FrameHeader.Size ? FrameHeader.Size + (int)FrameHeader.Read(rest).Length : 0;
+
     /// <summary>Takes one frame off the front. False: more bytes are needed, and what is left must be offered again.</summary>
     /// <exception cref="FrameFormatException">The bytes are not ttrpc; the connection cannot be saved.</exception>
     internal bool TryRead(ref ReadOnlySequence<byte> buffer, int limit, out Frame frame)

@@ -1,49 +1,186 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Threading.Channels;
+using System.Threading.Tasks.Sources;
 
 namespace Kuasar.Protocol.Framing;
 
 /// <summary>
-/// Received messages of one stream. ttrpc has no flow control and the connection's reader must not wait for a consumer
-/// (containerd/ttrpc#72, #94, #168), so the queue has a byte limit and refuses what goes over.
+/// Received messages of one stream, from the connection's reader to one consumer. ttrpc has no flow control and the reader must
+/// not wait for a consumer (containerd/ttrpc#72, #94, #168), so the queue has a byte limit and refuses what goes over. Running
+/// the queue as a work item wakes the consumer.
 /// </summary>
-internal sealed class MessageQueue<T>(long limit)
+internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThreadPoolWorkItem
 {
     /// <summary>Charged per message, so that empty ones are bounded too.</summary>
     private const int Overhead = 128;
 
-    private readonly Channel<(T Message, int Size)> _channel =
-        Channel.CreateUnbounded<(T, int)>(new UnboundedChannelOptions { SingleReader = true });
-    private long _bytes;
+    /// <summary>Larger batches are not kept for reuse.</summary>
+    private const int MaxKept = 1024;
 
-    /// <summary>False: the consumer is too slow and the stream must fail. One message fits at any size.</summary>
+    private readonly Lock _lock = new();
+    private List<(T Message, int Size)> _incoming = []; // under the lock
+    private List<(T Message, int Size)> _batch = []; // the consumer's
+    private int _next; // in the batch
+    private long _enqueued; // bytes so far; under the lock
+    private long _dequeued; // bytes so far; the consumer's
+    private bool _waiting; // the consumer, and nobody has set out to wake it
+    private bool _completed;
+    private Exception? _error;
+    private ManualResetValueTaskSourceCore<bool> _wake;
+    private CancellationTokenRegistration _cancellation;
+    private CancellationToken _token;
+
+    /// <summary>As the other overload; a consumer that waits is woken by the pool.</summary>
     internal bool TryEnqueue(T message, long wireSize)
     {
-        var size = (int)wireSize + Overhead;
-        var total = Interlocked.Add(ref _bytes, size);
-        if (total > limit && total != size)
+        var taken = TryEnqueue(message, wireSize, out var wake);
+        if (wake is not null)
         {
-            Interlocked.Add(ref _bytes, -size);
-            return false;
+            ThreadPool.UnsafeQueueUserWorkItem(wake, preferLocal: false);
         }
-        return _channel.Writer.TryWrite((message, size));
+        return taken;
+    }
+
+    /// <summary>False: the consumer is too slow and the stream must fail. One message fits at any size.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="wireSize">Its bytes on the wire.</param>
+    /// <param name="wake">Not null: a consumer waits, and this must be run to wake it.</param>
+    internal bool TryEnqueue(T message, long wireSize, out IThreadPoolWorkItem? wake)
+    {
+        var size = (int)wireSize + Overhead;
+        lock (_lock)
+        {
+            wake = null;
+            var waiting = _enqueued - Volatile.Read(ref _dequeued);
+            if (_completed || (waiting > 0 && waiting + size > limit))
+            {
+                return false;
+            }
+            _enqueued += size;
+            _incoming.Add((message, size));
+            if (_waiting)
+            {
+                _waiting = false;
+                wake = this;
+            }
+            return true;
+        }
     }
 
     /// <summary>No more comes; what is queued is still read, then <paramref name="error"/> is thrown.</summary>
-    internal void Complete(Exception? error = null) => _channel.Writer.TryComplete(error);
+    internal void Complete(Exception? error = null)
+    {
+        lock (_lock)
+        {
+            if (_completed)
+            {
+                return;
+            }
+            _completed = true;
+            _error = error;
+            if (!_waiting)
+            {
+                return;
+            }
+            _waiting = false;
+        }
+        _wake.RunContinuationsAsynchronously = true;
+        if (error is null)
+        {
+            _wake.SetResult(false);
+        }
+        else
+        {
+            _wake.SetException(error);
+        }
+    }
 
-    internal ValueTask<bool> WaitAsync(CancellationToken cancellationToken) =>
-        _channel.Reader.WaitToReadAsync(cancellationToken);
+    /// <summary>True: a message is there. False: none will come. One wait at a time.</summary>
+    internal ValueTask<bool> WaitAsync(CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (_incoming.Count > 0 || _next < _batch.Count)
+            {
+                return new(true);
+            }
+            if (_completed)
+            {
+                return _error is null ? new(false) : ValueTask.FromException<bool>(_error);
+            }
+            if (cancellationToken.IsCancellationRequested)
+            {
+                return ValueTask.FromCanceled<bool>(cancellationToken);
+            }
+            _wake.Reset();
+            _waiting = true;
+        }
+        if (cancellationToken.CanBeCanceled)
+        {
+            _token = cancellationToken;
+            _cancellation = cancellationToken.UnsafeRegister(static queue => ((MessageQueue<T>)queue!).OnCancelled(), this);
+        }
+        return new(this, _wake.Version);
+    }
 
     internal bool TryDequeue([MaybeNullWhen(false)] out T message)
     {
-        if (!_channel.Reader.TryRead(out var item))
+        if (_next == _batch.Count && !TakeBatch())
         {
             message = default;
             return false;
         }
-        Interlocked.Add(ref _bytes, -item.Size);
-        message = item.Message;
+        (message, var size) = _batch[_next];
+        _batch[_next++] = default;
+        Volatile.Write(ref _dequeued, _dequeued + size);
         return true;
+    }
+
+    /// <summary>Wakes the consumer, on this thread.</summary>
+    void IThreadPoolWorkItem.Execute()
+    {
+        _wake.RunContinuationsAsynchronously = false;
+        _wake.SetResult(true);
+    }
+
+    bool IValueTaskSource<bool>.GetResult(short token)
+    {
+        _cancellation.Dispose();
+        _cancellation = default;
+        return _wake.GetResult(token);
+    }
+
+    ValueTaskSourceStatus IValueTaskSource<bool>.GetStatus(short token) => _wake.GetStatus(token);
+
+    void IValueTaskSource<bool>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _wake.OnCompleted(continuation, state, token, flags);
+
+    private bool TakeBatch()
+    {
+        if (_batch.Capacity > MaxKept)
+        {
+            _batch = [];
+        }
+        _batch.Clear();
+        _next = 0;
+        lock (_lock)
+        {
+            (_incoming, _batch) = (_batch, _incoming);
+        }
+        return _batch.Count > 0;
+    }
+
+    private void OnCancelled()
+    {
+        lock (_lock)
+        {
+            if (!_waiting)
+            {
+                return;
+            }
+            _waiting = false;
+        }
+        _wake.RunContinuationsAsynchronously = true;
+        _wake.SetException(new OperationCanceledException(_token));
     }
 }

@@ -23,6 +23,7 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
     private byte[] _array = [];
 
     internal int Length { get; private set; }
+    internal int Capacity => _array.Length;
     internal ReadOnlyMemory<byte> Written => _array.AsMemory(0, Length);
 
     public void Advance(int count)

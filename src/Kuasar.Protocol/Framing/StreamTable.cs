@@ -11,17 +11,10 @@ internal sealed class StreamTable<T> where T : class
     private readonly Lock _lock = new();
     private readonly Dictionary<uint, T> _streams = [];
     private bool _closed;
+    private int _count;
 
-    internal int Count
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _streams.Count;
-            }
-        }
-    }
+    /// <summary>As it was a moment ago.</summary>
+    internal int Count => Volatile.Read(ref _count);
 
     internal long Removed { get; private set; }
 
@@ -30,7 +23,12 @@ internal sealed class StreamTable<T> where T : class
     {
         lock (_lock)
         {
-            return !_closed && _streams.TryAdd(id, stream);
+            if (_closed || !_streams.TryAdd(id, stream))
+            {
+                return false;
+            }
+            _count++;
+            return true;
         }
     }
 
@@ -52,6 +50,7 @@ internal sealed class StreamTable<T> where T : class
                 return false;
             }
             _streams.Remove(id);
+            _count--;
             Removed++;
             return true;
         }

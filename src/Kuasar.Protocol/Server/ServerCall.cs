@@ -13,34 +13,30 @@ namespace Kuasar.Protocol.Server;
 /// </summary>
 internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkItem, IStreamState
 {
-    private readonly ITimer? _timer;
-    private readonly CancellationTokenSource? _cancellation;
     private readonly CallTelemetry? _telemetry;
+    private CallExtras? _extras;
     private int _answered;
-    private volatile bool _deadlinePassed;
 
     private protected ServerCall(ServerConnection connection, ServerMethod method, in RequestStart start, bool streams)
     {
         Connection = connection;
         StreamId = start.StreamId;
-        _method = method;
-        _headers = start.Headers;
-        _token = connection.Gone;
+        Method = method;
         _telemetry = CallTelemetry.StartServer(method, start.Headers, connection.Options.TimeProvider);
-        // Most unary calls of containerd have a deadline; those without make do with the connection's token.
+        if (start.Headers is not null)
+        {
+            Extras.Headers = start.Headers;
+        }
+        // Without a deadline a unary call makes do with the connection's token.
         if (streams || start.TimeoutNano != 0)
         {
-            _cancellation = CancellationTokenSource.CreateLinkedTokenSource(connection.Gone);
-            _token = _cancellation.Token;
-        }
-        if (start.TimeoutNano != 0)
-        {
-            (_deadline, _timer) = Arm(start.TimeoutNano);
+            Extras.Arm(start.TimeoutNano);
         }
     }
 
     internal ServerConnection Connection { get; }
     internal uint StreamId { get; }
+    private protected new ServerMethod Method { get; }
 
     /// <summary>The last frame is written or about to be: nothing follows it.</summary>
     public bool IsEnded => Volatile.Read(ref _answered) != 0;
@@ -48,10 +44,10 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
     /// <summary>Takes the request's message. On the reader, before the handler runs; marshaller exceptions come out.</summary>
     internal abstract void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags);
 
-    /// <summary>A data frame. On the reader: must not block.</summary>
-    internal abstract void OnData(in Frame frame);
+    /// <summary>A data frame. On the reader: must not block. Returns what wakes a handler that waits for it.</summary>
+    internal abstract IThreadPoolWorkItem? OnData(in Frame frame);
 
-    /// <summary>Runs the handler.</summary>
+    /// <summary>Runs the handler. What it throws and what its task throws are the same.</summary>
     private protected abstract Task InvokeAsync();
 
     /// <summary>Writes the frame that ends the stream well; <see cref="WriteResult.Full"/> is tried again.</summary>
@@ -62,7 +58,41 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
     {
     }
 
-    void IThreadPoolWorkItem.Execute() => _ = RunAsync();
+    void IThreadPoolWorkItem.Execute()
+    {
+        if (_telemetry is null)
+        {
+            Run();
+            return;
+        }
+        // This may be the reader, and what runs on it later is no part of the span.
+        using var current = CurrentActivity.Keep();
+        _telemetry.Enter();
+        Run();
+    }
+
+    /// <summary>Runs the handler; without a state machine as long as nothing has to be waited for.</summary>
+    private void Run()
+    {
+        Task handling;
+        try
+        {
+            handling = InvokeAsync();
+        }
+        catch (Exception exception) // the handler's, whatever it is
+        {
+            _ = AnswerAsync(StatusOf(exception));
+            return;
+        }
+        if (handling is not { IsCompletedSuccessfully: true })
+        {
+            _ = AwaitAsync(handling);
+        }
+        else if (_extras is not null || !TryAnswer())
+        {
+            _ = AnswerAsync(OwnError());
+        }
+    }
 
     /// <summary>Answers in the handler's place. On the reader. What the handler still does goes nowhere.</summary>
     internal void Fail(StatusCode code, string message)
@@ -72,43 +102,72 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
             Connection.Refuse(StreamId, code, message);
             Leave();
             _telemetry?.End(code, message);
-            CancelToken();
+            _extras?.CancelToken();
         }
     }
 
     /// <summary>Frees what the constructor armed. The handler has ended, or never ran.</summary>
-    internal void Discard()
-    {
-        _timer?.Dispose();
-        _cancellation?.Dispose();
-    }
+    internal void Discard() => _extras?.Discard();
 
-    // Disposed when the handler has ended meanwhile.
-    private protected void CancelToken() => _cancellation?.CancelApart();
-
-    private async Task RunAsync()
+    private async Task AwaitAsync(Task handling)
     {
         RpcStatus? error;
-        _telemetry?.Enter();
         try
         {
-            await InvokeAsync().ConfigureAwait(false);
-            error = Status.StatusCode == StatusCode.OK ? null : WireStatus.FromStatus(Status);
+            await handling.ConfigureAwait(false);
+            error = OwnError();
         }
         catch (Exception exception) // the handler's, whatever it is
         {
             error = StatusOf(exception);
         }
-        if (TryClaim())
-        {
-            await AnswerAsync(error).ConfigureAwait(false);
-            Leave();
-        }
-        Discard();
-        Connection.OnHandlerEnded();
+        await AnswerAsync(error).ConfigureAwait(false);
     }
 
-    private async ValueTask AnswerAsync(RpcStatus? error)
+    // What the handler left in its context.
+    private RpcStatus? OwnError() =>
+        StatusCore is { StatusCode: not StatusCode.OK } status ? WireStatus.FromStatus(status) : null;
+
+    /// <summary>The plain case: an answer that can be written. False: nothing has happened.</summary>
+    private bool TryAnswer()
+    {
+        if (Connection.Writer.SeemsFull || !TryClaim())
+        {
+            return false;
+        }
+        try
+        {
+            if (TryWriteSuccess() == WriteResult.Full)
+            {
+                _ = WriteAsync(null);
+                return true;
+            }
+        }
+        catch (Exception exception) // too large, or the marshaller's
+        {
+            _ = WriteAsync(ErrorOf(exception));
+            return true;
+        }
+        Leave();
+        _telemetry?.End(StatusCode.OK, null);
+        End();
+        return true;
+    }
+
+    private async Task AnswerAsync(RpcStatus? error)
+    {
+        if (TryClaim())
+        {
+            await WriteAsync(error).ConfigureAwait(false);
+        }
+        else
+        {
+            End();
+        }
+    }
+
+    /// <summary>Writes the claimed answer, waiting for room, and ends the call.</summary>
+    private async Task WriteAsync(RpcStatus? error)
     {
         while (true)
         {
@@ -117,27 +176,42 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
             {
                 result = error is null ? TryWriteSuccess() : Connection.Writer.TryWriteStatus(StreamId, error, forced: false);
             }
-            catch (MessageTooLargeException tooLarge)
+            catch (MessageTooLargeException) when (error is not null)
             {
-                // "An oversize response must become an error response"; an oversize error a short one.
-                error = error is null
-                    ? WireStatus.Create(StatusCode.ResourceExhausted, tooLarge.Message)
-                    : WireStatus.Shorten(error, Connection.Options.MaxMessageSize);
+                error = WireStatus.Shorten(error, Connection.Options.MaxMessageSize);
                 continue;
             }
-            catch (Exception exception) when (error is null) // the marshaller's
+            catch (Exception exception) when (error is null)
             {
-                ServerLog.HandlerFailed(Connection.Log, exception, _method.FullName);
-                error = WireStatus.Create(StatusCode.Internal, $"cannot write the response message: {exception.Message}");
+                error = ErrorOf(exception);
                 continue;
             }
             if (result != WriteResult.Full)
             {
-                _telemetry?.End((StatusCode)(error?.Code ?? 0), error?.Message);
-                return;
+                break;
             }
             await Connection.Writer.Room.ConfigureAwait(false);
         }
+        Leave();
+        _telemetry?.End((StatusCode)(error?.Code ?? 0), error?.Message);
+        End();
+    }
+
+    /// <summary>Of a response that could not be written. "An oversize response must become an error response."</summary>
+    private RpcStatus ErrorOf(Exception exception)
+    {
+        if (exception is MessageTooLargeException)
+        {
+            return WireStatus.Create(StatusCode.ResourceExhausted, exception.Message);
+        }
+        ServerLog.HandlerFailed(Connection.Log, exception, Method.FullName);
+        return WireStatus.Create(StatusCode.Internal, $"cannot write the response message: {exception.Message}");
+    }
+
+    private void End()
+    {
+        Discard();
+        Connection.OnHandlerEnded();
     }
 
     private RpcStatus StatusOf(Exception exception)
@@ -155,15 +229,15 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         }
         catch (Exception mapperError) // the call must be answered whatever the hook does
         {
-            ServerLog.HandlerFailed(Connection.Log, mapperError, _method.FullName);
+            ServerLog.HandlerFailed(Connection.Log, mapperError, Method.FullName);
         }
         if (exception is OperationCanceledException)
         {
-            return _deadlinePassed
+            return _extras is { DeadlinePassed: true }
                 ? WireStatus.Create(StatusCode.DeadlineExceeded, "the deadline has passed")
                 : WireStatus.Create(StatusCode.Cancelled, exception.Message);
         }
-        ServerLog.HandlerFailed(Connection.Log, exception, _method.FullName);
+        ServerLog.HandlerFailed(Connection.Log, exception, Method.FullName);
         return WireStatus.Create(StatusCode.Unknown, exception.Message);
     }
 

@@ -10,25 +10,28 @@ internal sealed partial class ServerConnection
 {
     private readonly RefusedStreams _refused = new();
     private uint _highestId; // of the requests so far
+    private int _flooded;
 
-    void IFrameSink.OnFrame(in Frame frame)
+    /// <summary>Whether the call that is answered is all that is under way.</summary>
+    internal bool IsAlone => Running <= 1;
+
+    void IFrameSink.Hold() => Writer.Hold();
+
+    void IFrameSink.Release() => Writer.Release();
+
+    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
+
+    IThreadPoolWorkItem? IFrameSink.OnFrame(in Frame frame)
     {
         SideMetrics.Server.Received(FrameHeader.Size + frame.Header.Length);
-        switch (frame.Type)
+        return frame.Type switch
         {
-            case FrameType.Request:
-                OnRequest(frame);
-                break;
-            case FrameType.Data:
-                OnData(frame);
-                break;
-            default:
-                // Unknown types are ignored by every server; a response has no business here and is treated alike.
-                break;
-        }
+            FrameType.Request => OnRequest(frame),
+            FrameType.Data => OnData(frame),
+            // Unknown types are ignored by every server; a response has no business here and is treated alike.
+            _ => null,
+        };
     }
-
-    private int _flooded;
 
     /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
     internal void Refuse(uint streamId, StatusCode code, string message)
@@ -55,7 +58,7 @@ internal sealed partial class ServerConnection
     /// <summary>Fails a stream for data it must not get.</summary>
     internal static void RefuseData(ServerCall call, string message) => call.Fail(StatusCode.InvalidArgument, message);
 
-    private void OnData(in Frame frame)
+    private IThreadPoolWorkItem? OnData(in Frame frame)
     {
         if (!Streams.TryGet(frame.StreamId, out var call))
         {
@@ -65,17 +68,18 @@ internal sealed partial class ServerConnection
             {
                 Refuse(frame.StreamId, StatusCode.InvalidArgument, "the stream is not active");
             }
-            return;
+            return null;
         }
         if (frame.Oversized)
         {
             call.Fail(StatusCode.ResourceExhausted, TooLarge(frame));
-            return;
+            return null;
         }
-        call.OnData(frame);
+        Writer.OnData();
+        return call.OnData(frame);
     }
 
-    private void OnRequest(in Frame frame)
+    private ServerCall? OnRequest(in Frame frame)
     {
         var id = frame.StreamId;
         _highestId = Math.Max(_highestId, id);
@@ -83,18 +87,18 @@ internal sealed partial class ServerConnection
         if (id % 2 == 0)
         {
             Refuse(id, StatusCode.InvalidArgument, "a client's stream id must be odd");
-            return;
+            return null;
         }
         // Only a live id is refused: Rust's concurrent calls do not arrive in the order of their ids.
         if (Streams.TryGet(id, out _))
         {
             Refuse(id, StatusCode.InvalidArgument, "the stream id is in use");
-            return;
+            return null;
         }
         if (frame.Oversized)
         {
             Refuse(id, StatusCode.ResourceExhausted, TooLarge(frame));
-            return;
+            return null;
         }
         RequestEnvelope request;
         ServerMethod? method;
@@ -107,36 +111,36 @@ internal sealed partial class ServerConnection
         catch (InvalidDataException error)
         {
             Refuse(id, StatusCode.InvalidArgument, error.Message);
-            return;
+            return null;
         }
         if (method is null)
         {
             Refuse(id, StatusCode.Unimplemented, unknown);
-            return;
+            return null;
         }
-        Start(method, request, new RequestStart(id, frame.Header.Flags, request.Headers, request.TimeoutNano));
+        return Start(method, request, new RequestStart(id, frame.Header.Flags, request.Headers, request.TimeoutNano));
     }
 
-    private void Start(ServerMethod method, in RequestEnvelope request, in RequestStart start)
+    private ServerCall? Start(ServerMethod method, in RequestEnvelope request, in RequestStart start)
     {
         if (start.TimeoutNano < 0)
         {
             // Go sends what is left of its deadline, and that may be less than nothing.
             Refuse(start.StreamId, StatusCode.DeadlineExceeded, "the deadline has passed");
-            return;
+            return null;
         }
         // Counted before the look at _stopping: either Stop sees the call or the call sees Stop.
         if (Interlocked.Increment(ref _running) > Options.MaxConcurrentCallsPerConnection)
         {
             OnHandlerEnded();
             Refuse(start.StreamId, StatusCode.ResourceExhausted, "too many calls at once on this connection");
-            return;
+            return null;
         }
         if (_stopping)
         {
             OnHandlerEnded();
             Refuse(start.StreamId, StatusCode.Unavailable, "the server is stopping");
-            return;
+            return null;
         }
         var call = method.CreateCall(this, start);
         try
@@ -148,11 +152,17 @@ internal sealed partial class ServerConnection
             call.Discard();
             OnHandlerEnded();
             Refuse(start.StreamId, StatusCode.Internal, $"cannot read the request message: {error.Message}");
-            return;
+            return null;
         }
         // Before its handler: one that ends at once must find the entry it removes.
         Streams.TryAdd(start.StreamId, call);
+        if (method.IsUnary)
+        {
+            return call;
+        }
+        // A stream's handler runs as long as the stream.
         ThreadPool.UnsafeQueueUserWorkItem(call, preferLocal: false);
+        return null;
     }
 
     private string TooLarge(in Frame frame) =>

@@ -26,15 +26,17 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
         Log = log;
         Gone = _gone.Token;
         Writer = new FrameWriter(
-            connection, new FrameBuilder(options.MaxMessageSize), options.WriteBufferLimit,
+            connection, options.MaxMessageSize, options.WriteBufferLimit,
             new StallGuard(options.IdleWriteTimeout, options.TimeProvider, OnStalled), _ => connection.Abort(),
             SideMetrics.Server);
+        Deadlines = new DeadlineQueue(options.TimeProvider);
     }
 
     internal TtrpcServerOptions Options { get; }
     internal ILogger Log { get; }
     internal FrameWriter Writer { get; }
     internal StreamTable<ServerCall> Streams { get; } = new();
+    internal DeadlineQueue Deadlines { get; }
 
     /// <summary>The reader's; used by no other thread.</summary>
     internal SequenceContext Context { get; } = new();
@@ -61,7 +63,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
         SideMetrics.Server.Opened(this);
         try
         {
-            await FrameLoop.RunAsync(_connection.Transport.Input, Options.MaxMessageSize, this).ConfigureAwait(false);
+            await FrameLoop.RunAsync(_connection, Options.MaxMessageSize, this, new(Dedicated: false, Options.InlineHandlers)).ConfigureAwait(false);
         }
         catch (FrameFormatException error)
         {

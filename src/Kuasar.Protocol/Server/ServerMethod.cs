@@ -9,6 +9,8 @@ internal abstract class ServerMethod(string fullName)
     /// <summary>"/service/method".</summary>
     internal string FullName { get; } = fullName;
 
+    internal virtual bool IsUnary => false;
+
     internal abstract ServerCall CreateCall(ServerConnection connection, in RequestStart start);
 }
 
@@ -22,6 +24,7 @@ internal sealed class UnaryMethod<TRequest, TResponse>(
 {
     internal Method<TRequest, TResponse> Method { get; } = method;
     internal UnaryServerMethod<TRequest, TResponse> Handler { get; } = handler;
+    internal override bool IsUnary => true;
 
     internal override ServerCall CreateCall(ServerConnection connection, in RequestStart start) =>
         new UnaryServerCall<TRequest, TResponse>(connection, this, start);

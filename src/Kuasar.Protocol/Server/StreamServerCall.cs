@@ -13,6 +13,7 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
     where TResponse : class
 {
     private readonly MessageQueue<TRequest> _messages = new(connection.Options.StreamQueueLimit);
+    private static readonly Task<bool> s_true = Task.FromResult(true);
     private TRequest? _current;
     private bool _remoteClosed; // the reader's
 
@@ -47,11 +48,11 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
         }
     }
 
-    internal override void OnData(in Frame frame)
+    internal override IThreadPoolWorkItem? OnData(in Frame frame)
     {
         if (IsEnded)
         {
-            return;
+            return null;
         }
         if (Type == MethodType.ServerStreaming)
         {
@@ -60,39 +61,28 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
             {
                 ServerConnection.RefuseData(this, "data on a server stream");
             }
-            return;
+            return null;
         }
         if (_remoteClosed)
         {
             ServerConnection.RefuseData(this, "data after the end of the stream");
-            return;
+            return null;
         }
-        if (frame.HasMessage && !TryEnqueue(frame.Data))
+        IThreadPoolWorkItem? wake = null;
+        if (frame.HasMessage && !TryEnqueue(frame.Data, out wake))
         {
-            return;
+            return null;
         }
         if (frame.EndsStream)
         {
             _remoteClosed = true;
             _messages.Complete();
         }
+        return wake;
     }
 
-    public async Task<bool> MoveNext(CancellationToken cancellationToken)
-    {
-        // Without a token of its own a read still ends with the call: deadline or connection.
-        using var both = cancellationToken.CanBeCanceled
-            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, CancellationToken)
-            : null;
-        while (await _messages.WaitAsync(both?.Token ?? CancellationToken).ConfigureAwait(false))
-        {
-            if (_messages.TryDequeue(out _current))
-            {
-                return true;
-            }
-        }
-        return false;
-    }
+    public Task<bool> MoveNext(CancellationToken cancellationToken) =>
+        _messages.TryDequeue(out _current) ? s_true : WaitAsync(cancellationToken);
 
     public Task WriteAsync(TResponse message) => WriteAsync(message, CancellationToken.None);
 
@@ -125,11 +115,11 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
     {
         if (Type != MethodType.ClientStreaming)
         {
-            return Connection.Writer.TryWriteEnd(StreamId, stream: null);
+            return Connection.Writer.TryWriteEnd(StreamId, stream: null, alone: Connection.IsAlone);
         }
         var response = Response ?? throw new InvalidOperationException("the handler returned no message");
         return Connection.Writer.TryWrite(FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag,
-            method.Method.ResponseMarshaller, response, stream: null);
+            method.Method.ResponseMarshaller, response, stream: null, alone: Connection.IsAlone);
     }
 
     private protected override void OnEnded() => _messages.Complete(new OperationCanceledException("The call has ended."));
@@ -138,7 +128,8 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
     {
         try
         {
-            return Connection.Writer.TryWrite(FrameType.Data, StreamId, 0, method.Method.ResponseMarshaller, message, this);
+            return Connection.Writer.TryWrite(FrameType.Data, StreamId, 0, method.Method.ResponseMarshaller, message, this,
+                Connection.Writer.TakeAnswer());
         }
         catch (MessageTooLargeException error)
         {
@@ -146,8 +137,25 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
         }
     }
 
-    private bool TryEnqueue(in ReadOnlySequence<byte> data)
+    private async Task<bool> WaitAsync(CancellationToken cancellationToken)
     {
+        // Without a token of its own a read still ends with the call: deadline or connection.
+        using var both = cancellationToken.CanBeCanceled
+            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, CancellationToken)
+            : null;
+        while (await _messages.WaitAsync(both?.Token ?? CancellationToken).ConfigureAwait(false))
+        {
+            if (_messages.TryDequeue(out _current))
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private bool TryEnqueue(in ReadOnlySequence<byte> data, out IThreadPoolWorkItem? wake)
+    {
+        wake = null;
         TRequest message;
         try
         {
@@ -158,7 +166,7 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
             Fail(StatusCode.Internal, $"cannot read the request message: {error.Message}");
             return false;
         }
-        if (!_messages.TryEnqueue(message, data.Length))
+        if (!_messages.TryEnqueue(message, data.Length, out wake))
         {
             Fail(StatusCode.ResourceExhausted, "the stream's messages are not read fast enough");
             return false;

@@ -12,22 +12,33 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
     where TResponse : class
 {
     private TRequest? _request;
-    private TResponse? _response;
+    private Task<TResponse>? _handling;
+
+    private UnaryMethod<TRequest, TResponse> Unary => (UnaryMethod<TRequest, TResponse>)Method;
 
     // Go ignores the flags of a request, and so do we.
     internal override void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags) =>
-        _request = Connection.Context.Read(method.Method.RequestMarshaller, payload);
+        _request = Connection.Context.Read(Unary.Method.RequestMarshaller, payload);
 
-    internal override void OnData(in Frame frame) => ServerConnection.RefuseData(this, "data on a unary stream");
+    internal override IThreadPoolWorkItem? OnData(in Frame frame)
+    {
+        ServerConnection.RefuseData(this, "data on a unary stream");
+        return null;
+    }
 
-    private protected override async Task InvokeAsync()
+    private protected override Task InvokeAsync()
     {
         var request = _request!;
         _request = null; // not kept alive by a handler that waits
-        _response = await method.Handler(request, this).ConfigureAwait(false)
-            ?? throw new RpcException(new Status(StatusCode.Internal, "the handler returned no message"));
+        return _handling = Unary.Handler(request, this)
+            ?? Task.FromException<TResponse>(new InvalidOperationException("The handler returned no task."));
     }
 
-    private protected override WriteResult TryWriteSuccess() => Connection.Writer.TryWrite(
-        FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag, method.Method.ResponseMarshaller, _response!, stream: null);
+    private protected override WriteResult TryWriteSuccess()
+    {
+        var response = _handling!.Result ?? throw new InvalidOperationException("the handler returned no message");
+        return Connection.Writer.TryWrite(
+            FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag, Unary.Method.ResponseMarshaller, response,
+            stream: null, alone: Connection.IsAlone);
+    }
 }

@@ -6,14 +6,36 @@ namespace Kuasar.Protocol.Transport;
 /// <summary>Takes frames off a connection. Must not block: every stream of the connection waits meanwhile.</summary>
 internal interface IFrameSink
 {
-    void OnFrame(in Frame frame);
+    /// <summary>
+    /// Takes one frame. What it brings about in code of others (a handler to run, a waiter to wake) comes back as a work item,
+    /// which the loop has run by the pool or, sometimes, runs itself.
+    /// </summary>
+    IThreadPoolWorkItem? OnFrame(in Frame frame);
+
+    /// <summary>Has what is written wait, until <see cref="Release"/>, to leave together.</summary>
+    void Hold();
+
+    /// <summary>Sends it on this thread, as far as that takes no waiting.</summary>
+    void Release();
+
+    /// <summary>Has it sent by the pool.</summary>
+    void ReleaseLater();
 }
 
-/// <summary>The one reader loop, for both ends.</summary>
+/// <summary>The one reader loop, for both ends; sockets have the same shape without the awaits (<see cref="SocketReader"/>).</summary>
 internal static class FrameLoop
 {
     /// <summary>Reads until the peer closes. Transport errors and <see cref="FrameFormatException"/> come out.</summary>
-    internal static async Task RunAsync(PipeReader input, int limit, IFrameSink sink)
+    /// <param name="connection">Read by nobody else.</param>
+    /// <param name="limit">Largest frame data.</param>
+    /// <param name="sink">Gets the frames.</param>
+    /// <param name="mode">Of sockets; other connections are read by the pool.</param>
+    internal static Task RunAsync(Connection connection, int limit, IFrameSink sink, ReaderMode mode) =>
+        connection is SocketConnection socket
+            ? new SocketReader(socket, limit, sink, mode).RunAsync()
+            : RunAsync(connection.Transport.Input, limit, sink);
+
+    private static async Task RunAsync(PipeReader input, int limit, IFrameSink sink)
     {
         var frames = new FrameReader();
         while (true)
@@ -24,7 +46,10 @@ internal static class FrameLoop
             {
                 while (frames.TryRead(ref buffer, limit, out var frame))
                 {
-                    sink.OnFrame(frame);
+                    if (sink.OnFrame(frame) is { } work)
+                    {
+                        ThreadPool.UnsafeQueueUserWorkItem(work, preferLocal: false);
+                    }
                 }
                 if (result.IsCanceled)
                 {

@@ -5,13 +5,13 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Client;
 
-public sealed class DeadlineTests : IAsyncDisposable
+public abstract class DeadlineTests : IAsyncDisposable
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
     private readonly ManualTime _time = new();
     private readonly TestClient _client;
 
-    public DeadlineTests() => _client = new TestClient(new TtrpcClientOptions { TimeProvider = _time, WriteBufferLimit = 100_000 });
+    private protected DeadlineTests(Wire wire) => _client = new TestClient(new TtrpcClientOptions { TimeProvider = _time, WriteBufferLimit = 100_000 }, wire);
 
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 
@@ -125,3 +125,7 @@ public sealed class DeadlineTests : IAsyncDisposable
         await Task.WhenAll(stuck.Select(call => call.ResponseAsync)).Within();
     }
 }
+
+public sealed class DeadlineInMemoryTests() : DeadlineTests(Wire.Memory);
+
+public sealed class DeadlineOnSocketTests() : DeadlineTests(Wire.Socket);

@@ -8,9 +8,14 @@ using RpcStatus = Kuasar.Protocol.Contracts.Rpc.Status;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class ContextTests
+public abstract class ContextTests
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
+    private readonly Wire _wire;
+
+    private protected ContextTests(Wire wire) => _wire = wire;
+
+    private string Peer => _wire == Wire.Memory ? "unknown" : $"unix:pid={Environment.ProcessId},";
 
     [Fact]
     public async Task Context_IsComplete()
@@ -28,15 +33,15 @@ public sealed class ContextTests
                 await context.WriteResponseHeadersAsync([]);
                 return m;
             },
-        });
+        }, wire: _wire);
         await using var client = server.Client();
         var deadline = DateTime.UtcNow.AddMinutes(1);
         await new Echo.EchoClient(client).UnaryAsync(Hello, new Metadata { { "a", "1" }, { "a", "2" } }, deadline).ResponseAsync.Within();
         Assert.Equal("/kuasar.test.Echo/Unary", seen!.Method);
         Assert.Equal([("a", "1"), ("a", "2")], headers!.Select(h => (h.Key, h.Value)));
         Assert.Equal(deadline, seen.Deadline, TimeSpan.FromSeconds(20));
-        Assert.False(seen.AuthContext.IsPeerAuthenticated);
-        Assert.Equal("unknown", seen.Peer);
+        Assert.Equal(_wire == Wire.Socket, seen.AuthContext.IsPeerAuthenticated);
+        Assert.StartsWith(Peer, seen.Peer, StringComparison.Ordinal);
         Assert.Equal("", seen.Host);
         Assert.Equal("/test", seen.GetConnection().LocalAddress);
         Assert.Equal(1, seen.UserState["k"]);
@@ -50,7 +55,7 @@ public sealed class ContextTests
         void See(ServerCallContext context) => seen.AddRange(
         [
             context.Method, context.RequestHeaders.GetValue("a"), context.Deadline, context.CancellationToken.CanBeCanceled,
-            context.CancellationToken.IsCancellationRequested, context.UserState.Count, context.Status.StatusCode, context.Peer, context.Host,
+            context.CancellationToken.IsCancellationRequested, context.UserState.Count, context.Status.StatusCode, context.Peer.StartsWith(Peer, StringComparison.Ordinal), context.Host,
             ReferenceEquals(context.UserState, context.UserState), ReferenceEquals(context.RequestHeaders, context.RequestHeaders),
         ]);
         var echo = new EchoService();
@@ -60,12 +65,12 @@ public sealed class ContextTests
             OnDown = (m, output, context) => { See(context); return echo.OnDown(m, output, context); },
             OnUp = (input, context) => { See(context); return echo.OnUp(input, context); },
             OnBoth = (input, output, context) => { See(context); return echo.OnBoth(input, output, context); },
-        });
+        }, wire: _wire);
         await using var client = server.Client();
         var call = new CallOptions(new Metadata { { "A", "1" } });
         await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call);
         Assert.Equal(
-            [$"/kuasar.test.Echo/{kind}", "1", DateTime.MaxValue, true, false, 0, StatusCode.OK, "unknown", "", true, true], seen);
+            [$"/kuasar.test.Echo/{kind}", "1", DateTime.MaxValue, true, false, 0, StatusCode.OK, true, "", true, true], seen);
         seen.Clear();
         var deadline = DateTime.UtcNow.AddMinutes(1);
         await Kinds.Call(new Echo.EchoClient(client), kind, new EchoMessage { Number = 1 }, call.WithDeadline(deadline));
@@ -86,7 +91,7 @@ public sealed class ContextTests
             OnDown = (_, _, context) => { Set(context); return Task.CompletedTask; },
             OnUp = (_, context) => { Set(context); return Task.FromResult(Hello); },
             OnBoth = (_, _, context) => { Set(context); return Task.CompletedTask; },
-        });
+        }, wire: _wire);
         await using var client = server.Client();
         var error = await RpcAssert.Fails(StatusCode.DataLoss, Kinds.Call(new Echo.EchoClient(client), kind, Hello));
         Assert.Equal("lost", error.Status.Detail);
@@ -106,7 +111,7 @@ public sealed class ContextTests
                 Assert.Throws<NotSupportedException>(() => context.CreatePropagationToken());
                 await output.WriteAsync(m);
             },
-        });
+        }, wire: _wire);
         await using var client = server.Client();
         using var call = new Echo.EchoClient(client).Down(Hello);
         Assert.True(await call.ResponseStream.MoveNext(default).Within());
@@ -148,7 +153,7 @@ public sealed class ContextTests
                     DivideByZeroException => throw new InvalidOperationException("the mapper fails too"),
                     _ => null,
                 },
-            });
+            }, wire: _wire);
         await using var client = server.Client();
         var echo = new Echo.EchoClient(client);
         async Task<RpcException> Fails(string text, StatusCode code) =>
@@ -163,7 +168,7 @@ public sealed class ContextTests
         await Fails("null", StatusCode.Internal);
         await Fails("huge", StatusCode.Unknown);
         Assert.Equal("lost", (await Fails("status", StatusCode.DataLoss)).Status.Detail);
-        Assert.Equal(0, server.Server.ActiveStreams);
+        await Wait.Until(() => server.Server.ActiveStreams == 0);
     }
 
     [Fact]
@@ -176,11 +181,11 @@ public sealed class ContextTests
                 OnUnary = async (m, context) => { await Task.Delay(-1, context.CancellationToken); return m; },
                 OnUp = async (input, _) => { await input.MoveNext(default); return Hello; },
             },
-            new TtrpcServerOptions { TimeProvider = time });
+            new TtrpcServerOptions { TimeProvider = time }, wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Unary", Hello, timeout: 1_000_000_000);
         await peer.SendRequest(3, "Up", null, FrameFlags.OpenStream, timeout: 1_000_000_000);
-        await Wait.Until(() => time.Armed == 2);
+        await Wait.Until(() => server.Server is { RunningHandlers: 2, ActiveStreams: 2 });
         time.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal((int)StatusCode.DeadlineExceeded, (await peer.Receive()).Code);
         Assert.Equal((int)StatusCode.DeadlineExceeded, (await peer.Receive()).Code);
@@ -215,12 +220,12 @@ public sealed class ContextTests
                         return m;
                     },
                 },
-                new TtrpcServerOptions { TimeProvider = late }))
+                new TtrpcServerOptions { TimeProvider = late }, wire: _wire))
             {
                 await using var peer = server.Raw();
                 await peer.SendRequest(1, "Unary", Hello, timeout: 1_000_000_000);
-                await Wait.Until(() => late.Last is not null && (throws || server.Server.RunningHandlers == 0));
-                late.Last!();
+                await Wait.Until(() => late.IsSet && (throws || server.Server.RunningHandlers == 0));
+                late.Fire();
                 Assert.Equal(throws ? (int)StatusCode.DeadlineExceeded : 0, (await peer.Receive()).Code);
             }
             for (var i = 0; i < 10; i++)
@@ -240,11 +245,22 @@ public sealed class ContextTests
     /// <summary>Its timers fire when told, disposed or not.</summary>
     private sealed class LateTime : TimeProvider
     {
-        public Action? Last { get; private set; }
+        private Action? _last;
+        private long _ahead;
+
+        public bool IsSet => _last is not null;
+
+        public override long GetTimestamp() => base.GetTimestamp() + Volatile.Read(ref _ahead);
+
+        public void Fire()
+        {
+            Volatile.Write(ref _ahead, 3600 * TimestampFrequency);
+            _last!();
+        }
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
         {
-            Last = () => callback(state);
+            _last = () => callback(state);
             return base.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         }
     }
@@ -266,7 +282,7 @@ public sealed class ContextTests
         {
             OnUnary = async (m, context) => { await Hang(context); return m; },
             OnBoth = (_, _, context) => Hang(context),
-        });
+        }, wire: _wire);
         await using var peer = server.Raw();
         await peer.SendRequest(1, method, flags == 0 ? Hello : null, (FrameFlags)flags);
         await started.Task.Within();
@@ -275,3 +291,7 @@ public sealed class ContextTests
         await Wait.Until(() => server.Server.ActiveConnections == 0);
     }
 }
+
+public sealed class ContextInMemoryTests() : ContextTests(Wire.Memory);
+
+public sealed class ContextOnSocketTests() : ContextTests(Wire.Socket);

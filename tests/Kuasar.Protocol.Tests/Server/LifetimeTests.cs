@@ -6,14 +6,17 @@ using Kuasar.Protocol.Tests.Support;
 
 namespace Kuasar.Protocol.Tests.Server;
 
-public sealed class LifetimeTests
+public abstract class LifetimeTests
 {
     private static readonly EchoMessage Hello = new() { Text = "hello" };
+    private readonly Wire _wire;
+
+    private protected LifetimeTests(Wire wire) => _wire = wire;
 
     [Fact]
     public async Task ServicesAs_BindsUnderAnotherName()
     {
-        await using var server = new TestServer();
+        await using var server = new TestServer(wire: _wire);
         Echo.BindService(server.Server.ServicesAs("kuasar.test.v2.Echo"), new EchoService());
         await using var peer = server.Raw();
         await peer.SendRequest(1, "Unary", Hello, service: "kuasar.test.v2.Echo");
@@ -27,7 +30,7 @@ public sealed class LifetimeTests
         var release = new TaskCompletionSource();
         await using var server = new TestServer(
             new EchoService { OnUnary = async (m, _) => { await release.Task; return m; } },
-            new TtrpcServerOptions { MaxConcurrentCallsPerConnection = 3 });
+            new TtrpcServerOptions { MaxConcurrentCallsPerConnection = 3 }, wire: _wire);
         await using var peer = server.Raw();
         for (uint id = 1; id <= 7; id += 2)
         {
@@ -53,7 +56,7 @@ public sealed class LifetimeTests
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[100_000]) };
         await using var server = new TestServer(
             new EchoService { OnUnary = (m, _) => Task.FromResult(m.Text == "blob" ? blob : m) },
-            new TtrpcServerOptions { TimeProvider = time, WriteBufferLimit = 150_000, IdleWriteTimeout = TimeSpan.FromSeconds(30) });
+            new TtrpcServerOptions { TimeProvider = time, WriteBufferLimit = 150_000, IdleWriteTimeout = TimeSpan.FromSeconds(30) }, wire: _wire);
         await using var stuck = server.Raw();
         for (uint id = 1; id < 100; id += 2)
         {
@@ -77,7 +80,7 @@ public sealed class LifetimeTests
     {
         var blob = new EchoMessage { Blob = ByteString.CopyFrom(new byte[100_000]) };
         await using var server = new TestServer(
-            new EchoService { OnUnary = (_, _) => Task.FromResult(blob) }, new TtrpcServerOptions { WriteBufferLimit = 150_000 });
+            new EchoService { OnUnary = (_, _) => Task.FromResult(blob) }, new TtrpcServerOptions { WriteBufferLimit = 150_000 }, wire: _wire);
         await using var peer = server.Raw();
         for (uint id = 1; id < 100; id += 2)
         {
@@ -96,7 +99,7 @@ public sealed class LifetimeTests
     [Fact]
     public async Task PeerThatFloodsBadFrames_AndDoesNotRead_IsCutOff()
     {
-        await using var server = new TestServer(options: new TtrpcServerOptions { WriteBufferLimit = 10_000 });
+        await using var server = new TestServer(options: new TtrpcServerOptions { WriteBufferLimit = 10_000 }, wire: _wire);
         await using var peer = server.Raw();
         var flood = RawPeer.Frame(2, FrameType.Request, 0, []);
         await Assert.ThrowsAnyAsync<Exception>(async () =>
@@ -121,7 +124,7 @@ public sealed class LifetimeTests
         await using var server = new TestServer(new EchoService
         {
             OnUnary = async (m, _) => { started.SetResult(); await release.Task; return m; },
-        });
+        }, wire: _wire);
         await using var peer = server.Raw();
         await using var idle = server.Raw();
         await peer.SendRequest(1, "Unary", Hello);
@@ -146,7 +149,7 @@ public sealed class LifetimeTests
         var time = new ManualTime();
         await using var server = new TestServer(
             new EchoService { OnUnary = async (m, context) => { await Task.Delay(-1, context.CancellationToken); return m; } },
-            new TtrpcServerOptions { TimeProvider = time });
+            new TtrpcServerOptions { TimeProvider = time }, wire: _wire);
         await using var client = server.Client();
         var call = new Echo.EchoClient(client).UnaryAsync(Hello);
         await Wait.Until(() => server.Server.RunningHandlers == 1);
@@ -156,3 +159,7 @@ public sealed class LifetimeTests
         await RpcAssert.Fails(StatusCode.Unavailable, call.ResponseAsync);
     }
 }
+
+public sealed class LifetimeInMemoryTests() : LifetimeTests(Wire.Memory);
+
+public sealed class LifetimeOnSocketTests() : LifetimeTests(Wire.Socket);

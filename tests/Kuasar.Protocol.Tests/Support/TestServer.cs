@@ -17,13 +17,13 @@ internal sealed class TestServer : IAsyncDisposable
 
     public TtrpcServer Server { get; }
 
-    public RawPeer Raw() => new(Connect());
+    public RawPeer Raw() => new(Connect(raw: true));
 
-    public TtrpcClient Client(TtrpcClientOptions? options = null) => new(Connect(), options);
+    public TtrpcClient Client(TtrpcClientOptions? options = null) => new(Connect(raw: false), options);
 
-    public Connection Connect()
+    public Connection Connect(bool raw = true)
     {
-        var (server, client) = _wire.Create("/test");
+        var (server, client) = _wire.Create("/test", raw);
         _ = Server.ServeAsync(server, default);
         return client;
     }

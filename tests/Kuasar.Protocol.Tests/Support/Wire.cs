@@ -16,19 +16,19 @@ internal enum Wire
 
 internal static class Wires
 {
-    /// <summary>Both ends; the raw one never takes a faster path.</summary>
-    public static (Connection Tested, Connection Raw) Create(this Wire wire, string? address = null)
+    /// <summary>Both ends; the other never takes a faster path when it is a <paramref name="raw"/> one.</summary>
+    public static (Connection Tested, Connection Other) Create(this Wire wire, string? address = null, bool raw = true)
     {
         if (wire == Wire.Memory)
         {
-            var (raw, tested) = ConnectionPair.Create(address);
-            return (tested, raw);
+            var (other, tested) = ConnectionPair.Create(address);
+            return (tested, other);
         }
         var (near, far) = Sockets();
-        var rawEnd = Connection.FromStream(new NetworkStream(far, ownsSocket: true));
+        var farEnd = raw ? Connection.FromStream(new NetworkStream(far, ownsSocket: true)) : Connection.FromSocket(far);
         return wire == Wire.Socket
-            ? (Connection.FromSocket(near, address), rawEnd)
-            : (Connection.FromStream(new CrumbStream(new NetworkStream(near, ownsSocket: true)), address), rawEnd);
+            ? (Connection.FromSocket(near, address), farEnd)
+            : (Connection.FromStream(new CrumbStream(new NetworkStream(near, ownsSocket: true)), address), farEnd);
     }
 
     /// <summary>A connected pair.</summary>
