@@ -7,10 +7,10 @@
 # Prints tables in markdown. What each part means: benchmarks/README.md. Needs what NativeAOT links with (see eng/publish.sh), and apt for Go.
 #
 # environment, for less (two minutes: ROUNDS=1 WINDOW=0.5 PEERS='ours go' PARTS=side-by-side):
-#   ROUNDS WINDOW      how often each peer does each workload (5), and seconds of it that are measured (1.5), after its warm-up
+#   ROUNDS WINDOW      how often each peer does each workload (5), and seconds of it that are measured (1), after its warm-up
 #   PEERS WORKLOADS    only these: ours ours-jit go grpc raw-blocking raw-async; unary-64-1, down-4096 ... (a wrong name lists them)
 #   PARTS              of "side-by-side idle allocations"
-#   CONNECTIONS IDLE_ROUNDS    of the part idle: 2000 connections, 3 rounds
+#   CONNECTIONS IDLE_ROUNDS    of the part idle: 2000 connections, 4 rounds
 #   RUNS               a file of measured runs to report, instead of measuring (artifacts/ttrpc/runs.jsonl has the last)
 set -euo pipefail
 # shellcheck source=eng/lib.sh
@@ -23,7 +23,10 @@ case ${1:-} in
   *) die "usage: benchmarks/ttrpc.sh [--save]" ;;
 esac
 
-: "${ROUNDS:=5}" "${WINDOW:=1.5}" "${PEERS:=}" "${WORKLOADS:=}" "${PARTS:=side-by-side idle allocations}" "${CONNECTIONS:=2000}" "${IDLE_ROUNDS:=3}"
+: "${ROUNDS:=5}" "${WINDOW:=1}" "${PEERS:=}" "${WORKLOADS:=}" "${PARTS:=side-by-side idle allocations}" "${CONNECTIONS:=2000}" "${IDLE_ROUNDS:=4}"
+peers=() workloads=()
+[ -z "$PEERS" ] || read -ra peers <<<"--peers $PEERS"
+[ -z "$WORKLOADS" ] || read -ra workloads <<<"--workloads $WORKLOADS"
 work=$repo/artifacts/ttrpc
 programs=$work/programs
 log=$repo/artifacts/log/ttrpc-benchmark.log
@@ -68,9 +71,6 @@ runner() { timeout -s KILL 3600 "$programs/runner/ttrpc-runner" "$@"; }
 part() { [[ " $PARTS " = *" $1 "* ]]; }
 
 measure() {
-  local peers=() workloads=()
-  [ -z "$PEERS" ] || read -ra peers <<<"--peers $PEERS"
-  [ -z "$WORKLOADS" ] || read -ra workloads <<<"--workloads $WORKLOADS"
   RUNS=$work/runs.jsonl
   # What failed is told, and the rest reported.
   runner run --programs "$programs" --runs "$RUNS" --rounds "$ROUNDS" --window "$WINDOW" "${peers[@]}" "${workloads[@]}" >&2 || failed=1
@@ -112,7 +112,7 @@ load_before=$(cut -d' ' -f1-3 /proc/loadavg)
 build
 if part side-by-side && [ -z "${RUNS:-}" ]; then measure; fi
 if part idle; then
-  { printf '## Idle connections\n\n'; runner idle --programs "$programs" --count "$CONNECTIONS" --rounds "$IDLE_ROUNDS" --window "$WINDOW"; } >"$work/idle.md"
+  { printf '## Idle connections\n\n'; runner idle --programs "$programs" "${peers[@]}" --count "$CONNECTIONS" --rounds "$IDLE_ROUNDS" --window "$WINDOW"; } >"$work/idle.md"
 fi
 if part allocations; then
   { printf '## Allocations per unary call\n\n'; timeout -s KILL 300 "$programs/jit/ttrpc-peer" allocations; } >"$work/allocations.md"

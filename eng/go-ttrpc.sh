@@ -2,7 +2,7 @@
 # Installs a Go toolchain, the real Go ttrpc and NRI, as Debian packages them, into DIR and builds a program of this repository with
 # them: tests/interop/go to DIR/peer, or the one of the folder SOURCES to DIR/<the folder's name>.
 #
-# usage: eng/go-ttrpc.sh [DIR [SOURCES]]     (artifacts/go; idempotent; a removed DIR installs anew)
+# usage: eng/go-ttrpc.sh [DIR [SOURCES]]     (artifacts/go; idempotent; a removed DIR, or other packages, install anew)
 # Needs apt and dpkg and a Debian mirror that apt already knows; not root. SUITE: the Debian suite, default forky.
 # Prints the versions. Exit code 3: the toolchain cannot be had here; 1: it can, and our program does not build.
 set -euo pipefail
@@ -59,7 +59,7 @@ install_toolchain() {
     dpkg-deb --show "$deb"
   done >"$dir/.versions"
   rm -r "${state:?}"
-  touch "$dir/.complete"
+  echo "$suite ${libraries[*]}" >"$dir/.complete"
 }
 
 build_program() {
@@ -78,6 +78,6 @@ build_program() {
 # Two at once would unpack over each other.
 exec 9>"$dir/.lock"
 flock -w 600 9 || die "another run holds $dir/.lock"
-[ -f "$dir/.complete" ] || install_toolchain
+[ "$(cat "$dir/.complete" 2>/dev/null)" = "$suite ${libraries[*]}" ] || install_toolchain
 build_program
 cat "$dir/.versions"

@@ -9,6 +9,13 @@ internal sealed class Figures(IReadOnlyList<Run> runs)
 
     internal double Median(Cell cell, string peer, Func<Result, double> value) => Median([.. Of(cell, peer).Select(run => value(run.Result))]);
 
+    /// <summary>The ratio of the best of all rounds: what it can be on a machine that does nothing else.</summary>
+    internal double BestRatio(Cell cell, string peer, string other, Func<Result, double> value, bool lessIsBetter)
+    {
+        double Best(string who) => Of(cell, who).Select(run => value(run.Result)).Aggregate(lessIsBetter ? Math.Min : Math.Max);
+        return Best(peer) / Best(other);
+    }
+
     /// <summary>The ratio of the medians, and the least and greatest of the ratios within the rounds.</summary>
     internal (double Ratio, double Least, double Greatest) Ratio(Cell cell, string peer, string other, Func<Result, double> value)
     {

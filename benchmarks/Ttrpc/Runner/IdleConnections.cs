@@ -10,6 +10,7 @@ internal static class IdleConnections
     // What a server keeps for a while after a call must be gone, or is counted.
     private static readonly TimeSpan s_settle = TimeSpan.FromSeconds(3);
 
+    /// <param name="holder">Whose program holds the idle connections, whatever the server: any ttrpc server answers its bytes.</param>
     internal static async Task<int> MeasureAsync(
         IReadOnlyList<Peer> peers, Peer holder, int count, int rounds, TimeSpan window, CancellationToken cancellationToken)
     {
@@ -18,11 +19,19 @@ internal static class IdleConnections
         try
         {
             Console.WriteLine($"Each of {count} connections has had one call. Goals: ≤ 16 KiB each, no thread each, throughput ≥ 0.9.\n");
-            Console.WriteLine("| server | Pss, KiB per connection | Rss, KiB per connection | threads before | threads with | ops/s without | ops/s beside | ratio | rounds |");
+            Console.WriteLine("| server | Pss, KiB per connection | Rss, KiB per connection | threads with 10 | with all | calls/s alone | beside | ratio | rounds |");
             Console.WriteLine("|---|--:|--:|--:|--:|--:|--:|--:|---|");
-            foreach (var peer in peers.Where(peer => peer.SpeaksTtrpc))
+            foreach (var peer in peers.Where(peer => peer.Name is Peer.Ours or Peer.Go))
             {
-                await MeasureAsync(peer, holder, socket, count, rounds, window, cancellationToken);
+                var costs = new List<(Footprint Few, Footprint All)>();
+                var busy = new List<(double Alone, double Beside)>();
+                for (var round = 0; round < rounds; round++)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    costs.Add(await CostAsync(peer, holder, socket, count));
+                    busy.Add(await ThroughputAsync(peer, holder, socket, count, window, aloneFirst: round % 2 == 0));
+                }
+                WriteRow(peer, count, costs, busy);
             }
             return 0;
         }
@@ -32,36 +41,46 @@ internal static class IdleConnections
         }
     }
 
-    // The idle connections are held by our program whatever the server: any ttrpc server answers its bytes.
-    private static async Task MeasureAsync(
-        Peer peer, Peer holder, string socket, int count, int rounds, TimeSpan window, CancellationToken cancellationToken)
+    // Of a server that has done nothing else: after a lot of calls its heap has room that would hide the connections.
+    private static async Task<(Footprint Few, Footprint All)> CostAsync(Peer peer, Peer holder, string socket, int count)
     {
-        var before = new List<Footprint>();
-        var with = new List<Footprint>();
-        var without = new List<double>();
-        var beside = new List<double>();
-        for (var round = 0; round < rounds; round++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            await using var server = await PeerProcess.ServeAsync(peer, socket);
-            // Both on the same server. It is warm then, and memory that it needs anyway is not taken for the connections'.
-            without.Add(await ThroughputAsync());
-            await Task.Delay(s_settle, cancellationToken);
-            before.Add(Footprint.Of(server.Id));
-            await using (await PeerProcess.StartAsync(holder, ["idle", socket, $"{count}"]))
-            {
-                await Task.Delay(s_settle, cancellationToken);
-                with.Add(Footprint.Of(server.Id));
-                beside.Add(await ThroughputAsync());
-            }
+        await using var server = await PeerProcess.ServeAsync(peer, socket);
+        await using var few = await PeerProcess.StartAsync(holder, ["idle", socket, "10"]);
+        await Task.Delay(s_settle);
+        var before = Footprint.Of(server.Id);
+        await using var all = await PeerProcess.StartAsync(holder, ["idle", socket, $"{count}"]);
+        await Task.Delay(s_settle);
+        return (before, Footprint.Of(server.Id));
+    }
 
-            async Task<double> ThroughputAsync() =>
-                Run.Parse(round, s_busy, peer, await PeerProcess.CallAsync(peer, socket, server, s_busy, window)).Result.PerSecond;
+    private static async Task<(double Alone, double Beside)> ThroughputAsync(
+        Peer peer, Peer holder, string socket, int count, TimeSpan window, bool aloneFirst)
+    {
+        await using var server = await PeerProcess.ServeAsync(peer, socket);
+        var alone = aloneFirst ? await CallAsync() : 0;
+        double beside;
+        await using (await PeerProcess.StartAsync(holder, ["idle", socket, $"{count}"]))
+        {
+            await Task.Delay(s_settle);
+            beside = await CallAsync();
         }
-        double PerConnection(Func<Footprint, int> kibibytes) => Median(with.Zip(before, (one, two) => (double)(kibibytes(one) - kibibytes(two)))) / count;
-        double[] ratios = [.. beside.Zip(without, (one, two) => one / two)];
+        if (!aloneFirst)
+        {
+            await Task.Delay(s_settle);
+            alone = await CallAsync();
+        }
+        return (alone, beside);
+
+        async Task<double> CallAsync() =>
+            Run.Parse(0, s_busy, peer, await PeerProcess.CallAsync(peer, socket, server, s_busy, window)).Result.PerSecond;
+    }
+
+    private static void WriteRow(Peer peer, int count, List<(Footprint Few, Footprint All)> costs, List<(double Alone, double Beside)> busy)
+    {
+        double PerConnection(Func<Footprint, int> kibibytes) => Median(costs.Select(cost => (double)(kibibytes(cost.All) - kibibytes(cost.Few)))) / count;
+        double[] ratios = [.. busy.Select(one => one.Beside / one.Alone)];
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"| {peer.Title} | {PerConnection(one => one.Pss):0.0} | {PerConnection(one => one.Rss):0.0} | {Median(before.Select(one => (double)one.Threads)):0} | {Median(with.Select(one => (double)one.Threads)):0} | {Median(without):N0} | {Median(beside):N0} | {Median(ratios):0.00} | {ratios.Min():0.00} … {ratios.Max():0.00} |"));
+            $"| {peer.Title} | {PerConnection(one => one.Pss):0.0} | {PerConnection(one => one.Rss):0.0} | {Median(costs.Select(one => (double)one.Few.Threads)):0} | {Median(costs.Select(one => (double)one.All.Threads)):0} | {Median(busy.Select(one => one.Alone)):N0} | {Median(busy.Select(one => one.Beside)):N0} | {Median(ratios):0.00} | {ratios.Min():0.00} … {ratios.Max():0.00} |"));
     }
 
     private static double Median(IEnumerable<double> values)

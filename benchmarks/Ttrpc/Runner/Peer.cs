@@ -10,9 +10,6 @@ internal sealed record Peer(string Name, string Title, string Program, string[] 
 {
     internal const string Ours = "ours", Jit = "ours-jit", Go = "go", Grpc = "grpc", RawBlocking = "raw-blocking", RawAsync = "raw-async";
 
-    /// <summary>What has no connections for others' clients to hold.</summary>
-    internal bool SpeaksTtrpc => Name is Ours or Jit or Go;
-
     internal static readonly IReadOnlyList<Peer> All =
     [
         new(Ours, "ours", "aot/ttrpc-peer", ["ours"], TimeSpan.FromSeconds(2), _ => true),

@@ -6,7 +6,7 @@ namespace Kuasar.Benchmarks.Runner;
 /// <summary>Two panels of dots on logarithmic axes, a line per workload.</summary>
 internal static class Plot
 {
-    private const int RowHeight = 26, Top = 96, LabelWidth = 232, PanelWidth = 360, Gap = 28;
+    private const int RowHeight = 26, Top = 96, LabelWidth = 232, PanelWidth = 336, Gap = 44;
 
     // Told apart by shade as well as by hue.
     private static readonly (string Peer, string Colour)[] s_peers =

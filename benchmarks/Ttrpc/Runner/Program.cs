@@ -6,7 +6,7 @@ var programs = new Option<DirectoryInfo>("--programs") { Description = "Where tt
 var peers = new Option<string[]>("--peers") { Description = "Only these", AllowMultipleArgumentsPerToken = true };
 var cells = new Option<string[]>("--workloads") { Description = "Only these, by their names", AllowMultipleArgumentsPerToken = true };
 var rounds = new Option<int>("--rounds") { Description = "How often each peer does each workload", DefaultValueFactory = _ => 5 };
-var window = new Option<double>("--window") { Description = "Seconds measured each time", DefaultValueFactory = _ => 1.5 };
+var window = new Option<double>("--window") { Description = "Seconds measured each time", DefaultValueFactory = _ => 1 };
 var runs = new Option<FileInfo>("--runs") { Description = "What was measured, a line of JSON each", Required = true };
 var plot = new Option<FileInfo>("--plot") { Description = "Also draw an SVG here" };
 var count = new Option<int>("--count") { Description = "Idle connections", DefaultValueFactory = _ => 2000 };

@@ -3,8 +3,10 @@ using System.Text.Json;
 namespace Kuasar.Benchmarks.Runner;
 
 /// <summary>What a client measured. Times in µs, processor time and bytes per operation.</summary>
+/// <param name="PerSecond">The median of the slices.</param>
+/// <param name="Best">The best of them.</param>
 internal sealed record Result(
-    long Operations, double PerSecond, double P50, double P99, double ClientCpu, double ServerCpu, double ClientBytes, double ServerBytes)
+    long Operations, double PerSecond, double Best, double P50, double P99, double ClientCpu, double ServerCpu, double ClientBytes, double ServerBytes)
 {
     internal double Cpu => ClientCpu + ServerCpu;
 
