@@ -37,12 +37,11 @@ public sealed class ProxyRoute(string socket) : ISandboxerRoute
         builder.Services.AddSingleton<IConnectionListenerFactory>(new KestrelListenerFactory(context.Listen));
         builder.Services.AddRoutingCore();
         builder.Services.AddGrpc(grpc => grpc.IgnoreUnknownServices = false);
-        builder.Services.AddSingleton(new ControllerService(context.ControllerFor(ContainerdAddress, ContainerdTtrpcAddress)));
         var app = builder.Build();
         try
         {
             app.UseRouting();
-            app.MapGrpcService<ControllerService>();
+            app.MapGrpcService(Controller.BindService(context.ControllerFor(ContainerdAddress, ContainerdTtrpcAddress)));
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
             return new Served(app);
         }
