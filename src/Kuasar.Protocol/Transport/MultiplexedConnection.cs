@@ -80,6 +80,6 @@ internal sealed class MultiplexedConnection : Connection, IDuplexPipe
             _received.Writer.Complete(error);
         }
         _received.Writer.CancelPendingFlush();
-        _ = _ended.CancelAsync();
+        _ended.CancelApart();
     }
 }

@@ -287,6 +287,6 @@ public sealed class Multiplexer : IAsyncDisposable
         }
         _stall.Dispose();
         // Not Cancel: the callbacks are not ours, and may throw or take their time.
-        _ = _closed.CancelAsync();
+        _closed.CancelApart();
     }
 }
