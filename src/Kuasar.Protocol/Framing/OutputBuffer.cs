@@ -10,16 +10,6 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
 {
     private const int MinCapacity = 4096;
 
-    /// <summary>
-    /// Above this, arrays come from a pool with few of them: the shared one keeps one of each size a thread, and dozens a core,
-    /// which a few large messages make hundreds of megabytes.
-    /// </summary>
-    private const int MaxShared = 256 * 1024;
-
-    private const int LargeArrays = 2; // of each size
-
-    private static readonly ArrayPool<byte> Large = ArrayPool<byte>.Create(4 * FrameReader.MaxLength, LargeArrays);
-
     private byte[] _array = [];
 
     internal int Length { get; private set; }
@@ -56,10 +46,9 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
         {
             return;
         }
-        var size = Math.Max(Math.Max(Length + count, Length * 2), MinCapacity);
-        var bigger = PoolOf(size).Rent(size);
+        var bigger = ByteArrays.Rent(Math.Max(Math.Max(Length + count, Length * 2), MinCapacity));
         Written.CopyTo(bigger);
-        Return();
+        ByteArrays.Return(_array);
         _array = bigger;
     }
 
@@ -67,17 +56,7 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
     internal void Release()
     {
         Length = 0;
-        Return();
-    }
-
-    private static ArrayPool<byte> PoolOf(int size) => size > MaxShared ? Large : ArrayPool<byte>.Shared;
-
-    private void Return()
-    {
-        if (_array.Length > 0)
-        {
-            PoolOf(_array.Length).Return(_array);
-            _array = [];
-        }
+        ByteArrays.Return(_array);
+        _array = [];
     }
 }

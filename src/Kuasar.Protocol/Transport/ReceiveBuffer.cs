@@ -1,4 +1,5 @@
 using System.Buffers;
+using Kuasar.Protocol.Framing;
 
 namespace Kuasar.Protocol.Transport;
 
@@ -38,8 +39,8 @@ internal sealed class ReceiveBuffer
             {
                 return;
             }
-            Return();
-            _array = ArrayPool<byte>.Shared.Rent(wanted);
+            ByteArrays.Return(_array);
+            _array = ByteArrays.Rent(wanted);
             return;
         }
         if (total > 0 ? _array.Length - _start >= total : _array.Length - _end >= MinFree)
@@ -47,11 +48,11 @@ internal sealed class ReceiveBuffer
             return;
         }
         var kept = _end - _start;
-        var target = _array.Length >= wanted ? _array : ArrayPool<byte>.Shared.Rent(wanted);
+        var target = _array.Length >= wanted ? _array : ByteArrays.Rent(wanted);
         Buffer.BlockCopy(_array, _start, target, 0, kept);
         if (target != _array)
         {
-            Return();
+            ByteArrays.Return(_array);
             _array = target;
         }
         (_start, _end) = (0, kept);
@@ -61,15 +62,7 @@ internal sealed class ReceiveBuffer
     internal void Release()
     {
         _start = _end = 0;
-        Return();
-    }
-
-    private void Return()
-    {
-        if (_array.Length > 0)
-        {
-            ArrayPool<byte>.Shared.Return(_array);
-            _array = [];
-        }
+        ByteArrays.Return(_array);
+        _array = [];
     }
 }
