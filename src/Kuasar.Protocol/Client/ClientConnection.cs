@@ -33,7 +33,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
     }
 
     internal TtrpcClientOptions Options { get; }
-    internal FrameWriter Writer { get; }
+    public FrameWriter Writer { get; }
     internal StreamTable<ClientCall> Streams { get; } = new();
     internal DeadlineQueue Deadlines { get; }
 
@@ -118,12 +118,6 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
                 return null;
         }
     }
-
-    void IFrameSink.Hold() => Writer.Hold();
-
-    void IFrameSink.Release() => Writer.Release();
-
-    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
 
     private WriteResult TryAdd(ClientCall call, FrameBuilder frame)
     {

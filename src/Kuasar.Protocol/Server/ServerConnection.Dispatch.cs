@@ -15,12 +15,6 @@ internal sealed partial class ServerConnection
     /// <summary>Whether the call that is answered is all that is under way.</summary>
     internal bool IsAlone => Running <= 1;
 
-    void IFrameSink.Hold() => Writer.Hold();
-
-    void IFrameSink.Release() => Writer.Release();
-
-    void IFrameSink.ReleaseLater() => Writer.ReleaseLater();
-
     IThreadPoolWorkItem? IFrameSink.OnFrame(in Frame frame)
     {
         SideMetrics.Server.Received(FrameHeader.Size + frame.Header.Length);

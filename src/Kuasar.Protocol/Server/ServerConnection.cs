@@ -34,7 +34,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
 
     internal TtrpcServerOptions Options { get; }
     internal ILogger Log { get; }
-    internal FrameWriter Writer { get; }
+    public FrameWriter Writer { get; }
     internal StreamTable<ServerCall> Streams { get; } = new();
     internal DeadlineQueue Deadlines { get; }
 

@@ -12,14 +12,8 @@ internal interface IFrameSink
     /// </summary>
     IThreadPoolWorkItem? OnFrame(in Frame frame);
 
-    /// <summary>Has what is written wait, until <see cref="Release"/>, to leave together.</summary>
-    void Hold();
-
-    /// <summary>Sends it on this thread, as far as that takes no waiting.</summary>
-    void Release();
-
-    /// <summary>Has it sent by the pool.</summary>
-    void ReleaseLater();
+    /// <summary>The sending half of the connection.</summary>
+    FrameWriter Writer { get; }
 }
 
 /// <summary>The one reader loop, for both ends; sockets have the same shape without the awaits (<see cref="SocketReader"/>).</summary>

@@ -151,33 +151,19 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
     /// <summary>Sends on the caller's thread what has gathered.</summary>
     internal void Release()
     {
-        lock (Gate)
+        if (TakeHeld())
         {
-            _held = false;
-            if (_flushing || _filling.Length == 0)
-            {
-                return;
-            }
-            _flushing = true;
-            TakeFilling();
+            Flush();
         }
-        Flush();
     }
 
     /// <summary>Has what has gathered sent by the pool.</summary>
     internal void ReleaseLater()
     {
-        lock (Gate)
+        if (TakeHeld())
         {
-            _held = false;
-            if (_flushing || _filling.Length == 0)
-            {
-                return;
-            }
-            _flushing = true;
-            TakeFilling();
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
     /// <summary>Sends on the caller's thread what it has just added; what does not leave at once is the work item's.</summary>
@@ -365,6 +351,22 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
             _isFull = !HasRoom;
             Wake();
             return _flushing;
+        }
+    }
+
+    /// <summary>Ends the hold; true when the caller is the flusher of what has gathered.</summary>
+    private bool TakeHeld()
+    {
+        lock (Gate)
+        {
+            _held = false;
+            if (_flushing || _filling.Length == 0)
+            {
+                return false;
+            }
+            _flushing = true;
+            TakeFilling();
+            return true;
         }
     }
 

@@ -77,7 +77,7 @@ internal sealed partial class SocketReader
             _watched = true;
             InlineMonitor.Add(this);
         }
-        sink.Hold();
+        sink.Writer.Hold();
         var start = Stopwatch.GetTimestamp();
         var held = start;
         while (_nextWork < _works.Count)
@@ -94,13 +94,13 @@ internal sealed partial class SocketReader
             }
             if (end - held > s_long)
             {
-                sink.Release();
-                sink.Hold();
+                sink.Writer.Release();
+                sink.Writer.Hold();
                 held = end;
             }
             start = end;
         }
-        sink.Release();
+        sink.Writer.Release();
         QueueWorks(_works.Count);
         return true;
     }
@@ -125,7 +125,7 @@ internal sealed partial class SocketReader
             return false;
         }
         Pause();
-        sink.ReleaseLater();
+        sink.Writer.ReleaseLater();
         StartThread();
         return true;
     }
