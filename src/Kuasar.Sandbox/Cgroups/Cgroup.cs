@@ -72,8 +72,7 @@ public abstract class Cgroup
                 folders[controller] = root + folder;
             }
         }
-        // Hybrid machines mount an empty v2 hierarchy beside the v1 controllers, which then are what counts.
-        return folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
+        return Of(folders, unified, root);
     }
 
     /// <summary>The cgroup of this path, whether or not it is there yet: where an OCI runtime puts a container with this cgroupsPath.</summary>
@@ -100,8 +99,12 @@ public abstract class Cgroup
                 unified ??= root + mount.MountPoint + path;
             }
         }
-        return folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
+        return Of(folders, unified, root);
     }
+
+    // Hybrid machines mount an empty v2 hierarchy beside the v1 controllers, which then are what counts.
+    private static Cgroup? Of(Dictionary<string, string> folders, string? unified, string root) =>
+        folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;
 
     /// <summary>Whether this is a cgroup of the unified hierarchy, v2.</summary>
     public abstract bool IsV2 { get; }

@@ -106,10 +106,7 @@ internal sealed partial class PodCgroup
         var deadline = Deadline.After(EndLimit);
         foreach (var folder in _made)
         {
-            if (!CgroupProcesses.Kill(folder, deadline))
-            {
-                throw new IOException($"processes of cgroup {folder} outlive SIGKILL");
-            }
+            CgroupProcesses.End(folder, deadline);
             CgroupProcesses.Remove(folder, deadline);
         }
     }

@@ -70,13 +70,7 @@ internal static partial class ForcedRemoval
         }
         foreach (var cgroup in cgroups)
         {
-            complete &= Try(() =>
-            {
-                if (!CgroupProcesses.Kill(cgroup, deadline))
-                {
-                    throw new IOException($"processes of cgroup {cgroup} outlive SIGKILL");
-                }
-            }, problems);
+            complete &= Try(() => CgroupProcesses.End(cgroup, deadline), problems);
         }
         foreach (var (pid, handle) in killed)
         {

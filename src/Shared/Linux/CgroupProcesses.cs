@@ -46,6 +46,16 @@ internal static class CgroupProcesses
         }
     }
 
+    /// <summary>As <see cref="Kill"/>, for whom it is an error that some live on.</summary>
+    /// <exception cref="IOException">Some live at the deadline.</exception>
+    internal static void End(string folder, Deadline deadline)
+    {
+        if (!Kill(folder, deadline))
+        {
+            throw new IOException($"processes of cgroup {folder} outlive SIGKILL");
+        }
+    }
+
     /// <summary>Removes the cgroup and those below it, once nothing runs in them.</summary>
     /// <exception cref="IOException">One is still busy at the deadline.</exception>
     internal static void Remove(string folder, Deadline deadline)
