@@ -2,7 +2,6 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Protocol.Contracts.SandboxServices;
-using Kuasar.Protocol.Contracts.Types;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Tasks;
 
@@ -23,10 +22,7 @@ internal sealed class ControllerService(ContainerdInstance containerd, Endpoints
 
     public override Task<ControllerCreateResponse> Create(ControllerCreateRequest request, ServerCallContext call) => AnswerAsync(async () =>
     {
-        if (request.Rootfs.Count > 0)
-        {
-            throw new SandboxException(SandboxError.Unimplemented, "a sandbox with a root file system is not implemented");
-        }
+        SandboxRequest.RefuseRootfs(request.Rootfs);
         await _context.Sandboxes.CreateAsync(
             Key(request.SandboxId, call),
             new SandboxRequest(_context.ContainerdAddress, Options: request.Options, NetworkNamespace: request.NetnsPath)).ConfigureAwait(false);
@@ -99,13 +95,9 @@ internal sealed class ControllerService(ContainerdInstance containerd, Endpoints
             : throw new SandboxException(SandboxError.NotFound, $"no sandbox {key}");
     });
 
-    public override Task<ControllerMetricsResponse> Metrics(ControllerMetricsRequest request, ServerCallContext call) => AnswerAsync(async () =>
+    public override Task<ControllerMetricsResponse> Metrics(ControllerMetricsRequest request, ServerCallContext call) => AnswerAsync(async () => new ControllerMetricsResponse
     {
-        var data = await _context.Sandboxes.GetMetricsAsync(Key(request.SandboxId, call), call.CancellationToken).ConfigureAwait(false);
-        return new ControllerMetricsResponse
-        {
-            Metrics = new Metric { Id = request.SandboxId, Timestamp = Timestamp.FromDateTimeOffset(_context.Time.GetUtcNow()), Data = data },
-        };
+        Metrics = await _context.Sandboxes.GetMetricsAsync(Key(request.SandboxId, call), call.CancellationToken).ConfigureAwait(false),
     });
 
     // The CRI changes the pod's limits; whatever else of a sandbox may change is containerd's to keep.

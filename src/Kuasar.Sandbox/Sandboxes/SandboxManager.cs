@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Domain;
+using Kuasar.Protocol.Contracts.Types;
 using Kuasar.Sandbox.Tasks;
 using Microsoft.Extensions.Logging;
 
@@ -94,7 +95,12 @@ internal sealed partial class SandboxManager
 
     internal Task PingAsync(TaskKey key, CancellationToken cancellationToken) => Find(key).PingAsync(cancellationToken);
 
-    internal Task<Any> GetMetricsAsync(TaskKey key, CancellationToken cancellationToken) => Find(key).GetMetricsAsync(cancellationToken);
+    /// <summary>The author's metrics, of now.</summary>
+    internal async Task<Metric> GetMetricsAsync(TaskKey key, CancellationToken cancellationToken)
+    {
+        var data = await Find(key).GetMetricsAsync(cancellationToken).ConfigureAwait(false);
+        return new Metric { Id = key.Id, Timestamp = Timestamp.FromDateTimeOffset(_context.Time.GetUtcNow()), Data = data };
+    }
 
     internal Task UpdateAsync(TaskKey key, SandboxResources resources) => Find(key).UpdateAsync(resources);
 

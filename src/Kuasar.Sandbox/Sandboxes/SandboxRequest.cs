@@ -3,6 +3,8 @@ using Google.Protobuf.WellKnownTypes;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Protocol.Contracts.Types;
+using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Tasks;
 
 namespace Kuasar.Sandbox.Sandboxes;
@@ -31,15 +33,22 @@ internal sealed record SandboxRequest(string ContainerdAddress, string Bundle = 
     /// <exception cref="SandboxException">InvalidArgument: a path is none.</exception>
     internal void Check()
     {
-        CheckPath("bundle", Bundle);
-        CheckPath("network namespace", NetworkNamespace);
+        if (Bundle.Length > 0)
+        {
+            PlainPath.Check("bundle", Bundle);
+        }
+        if (NetworkNamespace.Length > 0)
+        {
+            PlainPath.Check("network namespace", NetworkNamespace);
+        }
     }
 
-    private static void CheckPath(string what, string path)
+    /// <exception cref="SandboxException">Unimplemented: the CRI never sends one.</exception>
+    internal static void RefuseRootfs(IReadOnlyCollection<Mount> rootfs)
     {
-        if (path.Length > 0 && (path[0] != '/' || path.Split('/').Contains("..") || path.Contains('\0', StringComparison.Ordinal)))
+        if (rootfs.Count > 0)
         {
-            throw new SandboxException(SandboxError.InvalidArgument, $"the {what} is no absolute, plain path: \"{path}\"");
+            throw new SandboxException(SandboxError.Unimplemented, "a sandbox with a root file system is not implemented");
         }
     }
 

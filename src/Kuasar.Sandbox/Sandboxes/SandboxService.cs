@@ -2,7 +2,6 @@ using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Kuasar.Protocol.Contracts.RuntimeSandbox;
-using Kuasar.Protocol.Contracts.Types;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Tasks;
 using Contract = Kuasar.Protocol.Contracts.RuntimeSandbox.Sandbox;
@@ -20,10 +19,7 @@ internal sealed class SandboxService(TaskContext context, string endpointNamespa
     public override async Task<CreateSandboxResponse> CreateSandbox(CreateSandboxRequest request, ServerCallContext call)
     {
         var key = _keys.Of(request.SandboxId, call);
-        if (request.Rootfs.Count > 0)
-        {
-            throw new SandboxException(SandboxError.Unimplemented, "a sandbox with a root file system is not implemented");
-        }
+        SandboxRequest.RefuseRootfs(request.Rootfs);
         await context.Sandboxes.CreateAsync(
             key, new SandboxRequest(context.ContainerdAddress, request.BundlePath, request.Options, request.NetnsPath)).ConfigureAwait(false);
         return new CreateSandboxResponse();
@@ -67,10 +63,7 @@ internal sealed class SandboxService(TaskContext context, string endpointNamespa
         }
         if (request.Verbose)
         {
-            foreach (var (name, value) in sandbox.GetInfo())
-            {
-                response.Info[name] = value;
-            }
+            response.Info.Add(sandbox.GetInfo().ToDictionary());
         }
         return Task.FromResult(response);
     }
@@ -88,14 +81,10 @@ internal sealed class SandboxService(TaskContext context, string endpointNamespa
         return new ShutdownSandboxResponse();
     }
 
-    public override async Task<SandboxMetricsResponse> SandboxMetrics(SandboxMetricsRequest request, ServerCallContext call)
+    public override async Task<SandboxMetricsResponse> SandboxMetrics(SandboxMetricsRequest request, ServerCallContext call) => new()
     {
-        var data = await context.Sandboxes.GetMetricsAsync(_keys.Of(request.SandboxId, call), call.CancellationToken).ConfigureAwait(false);
-        return new SandboxMetricsResponse
-        {
-            Metrics = new Metric { Id = request.SandboxId, Timestamp = Timestamp.FromDateTimeOffset(context.Time.GetUtcNow()), Data = data },
-        };
-    }
+        Metrics = await context.Sandboxes.GetMetricsAsync(_keys.Of(request.SandboxId, call), call.CancellationToken).ConfigureAwait(false),
+    };
 
     private ManagedSandbox Find(string id, ServerCallContext call) => context.Sandboxes.Find(_keys.Of(id, call));
 }

@@ -1,6 +1,7 @@
 using Kuasar.Domain;
 using Kuasar.Protocol.Contracts.Control;
 using CreateTaskRequest = Kuasar.Protocol.Contracts.TaskV3.CreateTaskRequest;
+using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Mounts;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
@@ -105,10 +106,7 @@ internal static partial class TaskCreator
 
     private static string CheckBundle(string bundle)
     {
-        if (!Path.IsPathRooted(bundle) || bundle.Split('/').Contains("..") || bundle.Contains('\0', StringComparison.Ordinal))
-        {
-            throw new SandboxException(SandboxError.InvalidArgument, $"the bundle is no absolute, plain path: \"{bundle}\"");
-        }
+        PlainPath.Check("bundle", bundle);
         return Directory.Exists(bundle) ? Path.TrimEndingDirectorySeparator(bundle) : throw new SandboxException(SandboxError.NotFound, $"no bundle at {bundle}");
     }
 
