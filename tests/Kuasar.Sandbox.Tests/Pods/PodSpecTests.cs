@@ -10,8 +10,8 @@ namespace Kuasar.Sandbox.Tests.Pods;
 /// </summary>
 public sealed class PodSpecTests
 {
-    private const string Etc = "/etc/hostname=/work/hostname:rw /etc/hosts=/work/hosts:rw /etc/resolv.conf=/work/resolv.conf:rw",
-        OwnShm = "/dev/shm=/work/shm:rw", HostShm = "/dev/shm=/dev/shm:rw";
+    private const string Etc = "/etc/hostname=/pod/hostname:rw /etc/hosts=/pod/hosts:rw /etc/resolv.conf=/pod/resolv.conf:rw",
+        OwnShm = "/dev/shm=/pod/shm:rw", HostShm = "/dev/shm=/dev/shm:rw";
 
     private static readonly NamespaceOption s_default = new() { Pid = NamespaceMode.Container };
 
@@ -19,17 +19,17 @@ public sealed class PodSpecTests
 
     public static TheoryData<string, NamespaceOption, string, string> Specs => new()
     {
-        { "kubelet-default", s_default, "pid ipc=/work/ipc uts=/work/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
-        { "target-pid", s_default, "pid=/proc/5151/ns/pid ipc=/work/ipc uts=/work/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
-        { "shared-processes", new() { Pid = NamespaceMode.Pod }, "pid=/work/pid ipc=/work/ipc uts=/work/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
-        { "host-network", new() { Pid = NamespaceMode.Container, Network = NamespaceMode.Node }, "pid ipc=/work/ipc mount", $"{OwnShm} {Etc}" },
-        { "host-pid", new() { Pid = NamespaceMode.Node }, "ipc=/work/ipc uts=/work/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
-        { "host-ipc", new() { Pid = NamespaceMode.Container, Ipc = NamespaceMode.Node }, "pid uts=/work/uts mount network=/run/netns/x", $"{HostShm} {Etc}" },
+        { "kubelet-default", s_default, "pid ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
+        { "target-pid", s_default, "pid=/proc/5151/ns/pid ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
+        { "shared-processes", new() { Pid = NamespaceMode.Pod }, "pid=/pod/pid ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
+        { "host-network", new() { Pid = NamespaceMode.Container, Network = NamespaceMode.Node }, "pid ipc=/pod/ipc mount", $"{OwnShm} {Etc}" },
+        { "host-pid", new() { Pid = NamespaceMode.Node }, "ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x", $"{OwnShm} {Etc}" },
+        { "host-ipc", new() { Pid = NamespaceMode.Container, Ipc = NamespaceMode.Node }, "pid uts=/pod/uts mount network=/run/netns/x", $"{HostShm} {Etc}" },
         { "host-all", new() { Pid = NamespaceMode.Node, Ipc = NamespaceMode.Node, Network = NamespaceMode.Node }, "mount", $"{HostShm} {Etc}" },
         {
             // Volumes at /etc and at /etc/hosts: the first must not hide the pod's files, the second is the container's own.
-            "readonly-with-hosts", s_default, "pid ipc=/work/ipc uts=/work/uts mount network=/run/netns/x",
-            $"{OwnShm} /etc=/volumes/etc:rw /etc/hosts=/volumes/hosts:rw /etc/hostname=/work/hostname:ro /etc/resolv.conf=/work/resolv.conf:ro"
+            "readonly-with-hosts", s_default, "pid ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x",
+            $"{OwnShm} /etc=/volumes/etc:rw /etc/hosts=/volumes/hosts:rw /etc/hostname=/pod/hostname:ro /etc/resolv.conf=/pod/resolv.conf:ro"
         },
     };
 
@@ -63,7 +63,7 @@ public sealed class PodSpecTests
         var spec = Load("nothing-said");
         Pod(new NamespaceOption { Pid = NamespaceMode.Node }, parent: "").Apply(spec, "c1");
         Assert.Equal("/k8s.io/pod1/c1", (string?)spec["linux"]!["cgroupsPath"]);
-        Assert.Equal("ipc=/work/ipc uts=/work/uts mount network=/run/netns/x", string.Join(' ', Namespaces(spec)));
+        Assert.Equal("ipc=/pod/ipc uts=/pod/uts mount network=/run/netns/x", string.Join(' ', Namespaces(spec)));
     }
 
     [Theory]
@@ -143,7 +143,7 @@ public sealed class PodSpecTests
     {
         Modes = PodModes.Of(new PodSandboxConfig { Linux = new() { SecurityContext = new() { NamespaceOptions = options } } }),
         ProcessId = options.Pid == NamespaceMode.Pod ? 4242 : 0,
-        Folder = "/work",
+        Folder = "/pod",
         NetworkNamespace = "/run/netns/x",
         Cgroup = Cgroup(parent),
         CheckTarget = _targets.Add,
@@ -152,7 +152,7 @@ public sealed class PodSpecTests
     private static PodCgroup Cgroup(string parent)
     {
         var pod = new PodSandboxConfig { Linux = new LinuxPodSandboxConfig { CgroupParent = parent } };
-        return PodCgroup.Of(new SandboxSpec { Namespace = "k8s.io", Id = "pod1", Instance = "i", WorkDirectory = "/work", Pod = pod }, withInit: false, mountInfo: "");
+        return PodCgroup.Of(new SandboxSpec { Namespace = "k8s.io", Id = "pod1", Instance = "i", WorkDirectory = "/pod", Pod = pod }, withInit: false, mountInfo: "");
     }
 
     private static IEnumerable<string> Namespaces(JsonObject spec) =>
