@@ -61,9 +61,9 @@ static async Task<int> AgainAsync(FuzzTarget target, string[] files)
     {
         var input = await File.ReadAllBytesAsync(file);
         Console.WriteLine($"{file}: {Convert.ToHexStringLower(input)}");
-        var before = GC.GetTotalAllocatedBytes();
+        var before = GC.GetTotalAllocatedBytes(precise: true);
         await target.RunAsync(input);
-        Console.WriteLine($"{GC.GetTotalAllocatedBytes() - before} bytes allocated, {target.AllocationBound(input.Length)} allowed");
+        Console.WriteLine($"{GC.GetTotalAllocatedBytes(precise: true) - before} bytes allocated, {target.AllocationBound(input.Length)} allowed");
     }
     return 0;
 }
