@@ -5,10 +5,10 @@ namespace Kuasar.Protocol.Framing;
 
 /// <summary>
 /// Received messages of one stream, from the connection's reader to one consumer. ttrpc has no flow control and the reader must
-/// not wait for a consumer (containerd/ttrpc#72, #94, #168), so the queue has a byte limit and refuses what goes over. Running
-/// the queue as a work item wakes the consumer.
+/// not wait for a consumer (containerd/ttrpc#72, #94, #168), so the queue has a byte limit and refuses what goes over; so does
+/// the total of the connection, where there is one. Running the queue as a work item wakes the consumer.
 /// </summary>
-internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThreadPoolWorkItem
+internal sealed class MessageQueue<T>(long limit, ReceivedBytes? total = null) : IValueTaskSource<bool>, IThreadPoolWorkItem
 {
     /// <summary>Charged per message, so that empty ones are bounded too.</summary>
     private const int Overhead = 128;
@@ -20,8 +20,7 @@ internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThr
     private List<(T Message, int Size)> _incoming = []; // under the lock
     private List<(T Message, int Size)> _batch = []; // the consumer's
     private int _next; // in the batch
-    private long _enqueued; // bytes so far; under the lock
-    private long _dequeued; // bytes so far; the consumer's
+    private long _held; // bytes; the reader adds, the consumer and Release take away
     private bool _waiting; // the consumer, and nobody has set out to wake it
     private bool _completed;
     private Exception? _error;
@@ -50,12 +49,12 @@ internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThr
         lock (_lock)
         {
             wake = null;
-            var waiting = _enqueued - Volatile.Read(ref _dequeued);
-            if (_completed || (waiting > 0 && waiting + size > limit))
+            var held = Volatile.Read(ref _held);
+            if (_completed || (held > 0 && held + size > limit) || total?.TryTake(size) == false)
             {
                 return false;
             }
-            _enqueued += size;
+            Interlocked.Add(ref _held, size);
             _incoming.Add((message, size));
             if (_waiting)
             {
@@ -131,9 +130,12 @@ internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThr
         }
         (message, var size) = _batch[_next];
         _batch[_next++] = default;
-        Volatile.Write(ref _dequeued, _dequeued + size);
+        GiveBack(size);
         return true;
     }
+
+    /// <summary>Completed, and its owner has gone: the total counts its messages no more, whether or not they are read.</summary>
+    internal void Release() => total?.GiveBack(Interlocked.Exchange(ref _held, 0));
 
     /// <summary>Wakes the consumer, on this thread.</summary>
     void IThreadPoolWorkItem.Execute()
@@ -154,6 +156,18 @@ internal sealed class MessageQueue<T>(long limit) : IValueTaskSource<bool>, IThr
     void IValueTaskSource<bool>.OnCompleted(
         Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _wake.OnCompleted(continuation, state, token, flags);
+
+    private void GiveBack(int size)
+    {
+        while (Volatile.Read(ref _held) is var held && held >= size) // less: released
+        {
+            if (Interlocked.CompareExchange(ref _held, held - size, held) == held)
+            {
+                total?.GiveBack(size);
+                return;
+            }
+        }
+    }
 
     private bool TakeBatch()
     {

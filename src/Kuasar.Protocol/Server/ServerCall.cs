@@ -16,6 +16,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
     private readonly CallTelemetry? _telemetry;
     private CallExtras? _extras;
     private int _answered;
+    private int _held; // bytes, of the connection's total
 
     private protected ServerCall(ServerConnection connection, ServerMethod method, in RequestStart start, bool streams)
     {
@@ -41,8 +42,11 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
     /// <summary>The last frame is written or about to be: nothing follows it.</summary>
     public bool IsEnded => Volatile.Read(ref _answered) != 0;
 
-    /// <summary>Takes the request's message. On the reader, before the handler runs; marshaller exceptions come out.</summary>
-    internal abstract void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags);
+    /// <summary>
+    /// Takes the request's message. On the reader, before the handler runs; marshaller exceptions come out. False: the connection
+    /// holds too much already.
+    /// </summary>
+    internal abstract bool TryAccept(in ReadOnlySequence<byte> payload, in RequestStart start);
 
     /// <summary>A data frame. On the reader: must not block. Returns what wakes a handler that waits for it.</summary>
     internal abstract IThreadPoolWorkItem? OnData(in Frame frame);
@@ -106,8 +110,23 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         }
     }
 
-    /// <summary>Frees what the constructor armed. The handler has ended, or never ran.</summary>
-    internal void Discard() => _extras?.Discard();
+    /// <summary>Frees what the constructor armed and what the request took. The handler has ended, or never ran; once.</summary>
+    internal virtual void Discard()
+    {
+        _extras?.Discard();
+        Connection.Received.GiveBack(_held);
+    }
+
+    /// <summary>Takes so many bytes of the connection's total, for as long as the handler runs.</summary>
+    private protected bool TryHold(int size)
+    {
+        if (!Connection.Received.TryTake(size))
+        {
+            return false;
+        }
+        _held = size;
+        return true;
+    }
 
     private async Task AwaitAsync(Task handling)
     {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
 using Kuasar.Protocol.Telemetry;
@@ -112,7 +113,9 @@ internal sealed partial class ServerConnection
             Refuse(id, StatusCode.Unimplemented, unknown);
             return null;
         }
-        return Start(method, request, new RequestStart(id, frame.Header.Flags, request.Headers, request.TimeoutNano));
+        // Names are not kept, headers are.
+        var size = request.Headers is null ? request.Payload.Length : frame.Header.Length;
+        return Start(method, request, new RequestStart(id, frame.Header.Flags, request.Headers, request.TimeoutNano, (int)size));
     }
 
     private ServerCall? Start(ServerMethod method, in RequestEnvelope request, in RequestStart start)
@@ -137,15 +140,10 @@ internal sealed partial class ServerConnection
             return null;
         }
         var call = method.CreateCall(this, start);
-        try
-        {
-            call.Accept(request.Payload, start.Flags);
-        }
-        catch (Exception error) // the marshaller's, whatever it is
+        if (!TryAccept(call, request.Payload, start))
         {
             call.Discard();
             OnHandlerEnded();
-            Refuse(start.StreamId, StatusCode.Internal, $"cannot read the request message: {error.Message}");
             return null;
         }
         // Before its handler: one that ends at once must find the entry it removes.
@@ -157,6 +155,23 @@ internal sealed partial class ServerConnection
         // A stream's handler runs as long as the stream.
         ThreadPool.UnsafeQueueUserWorkItem(call, preferLocal: false);
         return null;
+    }
+
+    private bool TryAccept(ServerCall call, in ReadOnlySequence<byte> payload, in RequestStart start)
+    {
+        try
+        {
+            if (call.TryAccept(payload, start))
+            {
+                return true;
+            }
+            Refuse(start.StreamId, StatusCode.ResourceExhausted, "the calls of this connection hold too many bytes");
+        }
+        catch (Exception error) // the marshaller's, whatever it is
+        {
+            Refuse(start.StreamId, StatusCode.Internal, $"cannot read the request message: {error.Message}");
+        }
+        return false;
     }
 
     private string TooLarge(in Frame frame) =>

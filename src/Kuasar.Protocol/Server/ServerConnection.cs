@@ -30,6 +30,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
             new StallGuard(options.IdleWriteTimeout, options.TimeProvider, OnStalled), _ => connection.Abort(),
             SideMetrics.Server);
         Deadlines = new DeadlineQueue(options.TimeProvider);
+        Received = new ReceivedBytes(options.MaxReceivedBytesPerConnection);
     }
 
     internal TtrpcServerOptions Options { get; }
@@ -37,6 +38,7 @@ internal sealed partial class ServerConnection : IFrameSink, IOpenConnection
     public FrameWriter Writer { get; }
     internal StreamTable<ServerCall> Streams { get; } = new();
     internal DeadlineQueue Deadlines { get; }
+    internal ReceivedBytes Received { get; }
 
     /// <summary>The reader's; used by no other thread.</summary>
     internal SequenceContext Context { get; } = new();

@@ -14,8 +14,8 @@ internal abstract class ServerMethod(string fullName)
     internal abstract ServerCall CreateCall(ServerConnection connection, in RequestStart start);
 }
 
-/// <summary>What a request frame says besides its message.</summary>
-internal readonly record struct RequestStart(uint StreamId, FrameFlags Flags, Metadata? Headers, long TimeoutNano);
+/// <summary>What a request frame says besides its message; <paramref name="Size"/> is what of it is kept, in bytes.</summary>
+internal readonly record struct RequestStart(uint StreamId, FrameFlags Flags, Metadata? Headers, long TimeoutNano, int Size);
 
 internal sealed class UnaryMethod<TRequest, TResponse>(
     Method<TRequest, TResponse> method, string fullName, UnaryServerMethod<TRequest, TResponse> handler) : ServerMethod(fullName)

@@ -12,7 +12,7 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
     where TRequest : class
     where TResponse : class
 {
-    private readonly MessageQueue<TRequest> _messages = new(connection.Options.StreamQueueLimit);
+    private readonly MessageQueue<TRequest> _messages = new(connection.Options.StreamQueueLimit, connection.Received);
     private static readonly Task<bool> s_true = Task.FromResult(true);
     private TRequest? _current;
     private bool _remoteClosed; // the reader's
@@ -29,23 +29,36 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
 
     private MethodType Type => method.Method.Type;
 
-    internal override void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags)
+    internal override bool TryAccept(in ReadOnlySequence<byte> payload, in RequestStart start)
     {
         if (Type == MethodType.ServerStreaming)
         {
+            if (!TryHold(start.Size))
+            {
+                return false;
+            }
             Request = Connection.Context.Read(method.Method.RequestMarshaller, payload);
-            return;
+            return true;
         }
         // 0x02 and 0x06 are both seen; "treat a non-empty payload as the first message".
-        if (!payload.IsEmpty)
+        if (!payload.IsEmpty
+            && !_messages.TryEnqueue(Connection.Context.Read(method.Method.RequestMarshaller, payload), payload.Length))
         {
-            _messages.TryEnqueue(Connection.Context.Read(method.Method.RequestMarshaller, payload), payload.Length);
+            return false;
         }
-        if ((flags & FrameFlags.RemoteClosed) != 0)
+        if ((start.Flags & FrameFlags.RemoteClosed) != 0)
         {
             _remoteClosed = true;
             _messages.Complete();
         }
+        return TryHold(start.Size - (int)payload.Length);
+    }
+
+    internal override void Discard()
+    {
+        base.Discard();
+        _messages.Complete();
+        _messages.Release();
     }
 
     internal override IThreadPoolWorkItem? OnData(in Frame frame)
@@ -168,7 +181,7 @@ internal sealed class StreamServerCall<TRequest, TResponse>(
         }
         if (!_messages.TryEnqueue(message, data.Length, out wake))
         {
-            Fail(StatusCode.ResourceExhausted, "the stream's messages are not read fast enough");
+            Fail(StatusCode.ResourceExhausted, "the messages of the stream, or of the connection, are not read fast enough");
             return false;
         }
         return true;

@@ -23,6 +23,13 @@ public sealed record TtrpcServerOptions
     public long StreamQueueLimit { get; init; } = 8 << 20;
 
     /// <summary>
+    /// Bytes of received messages that a connection's calls may hold together: requests from their arrival to the end of their
+    /// handler, messages of streams until they are read. A call or stream that goes over it fails with RESOURCE_EXHAUSTED, the
+    /// others go on. One message fits at any size while nothing else is held. Default 64 MiB.
+    /// </summary>
+    public long MaxReceivedBytesPerConnection { get; init; } = 64 << 20;
+
+    /// <summary>
     /// Bytes that may wait to be sent; past it (by one frame at most) responses wait. The reader's own refusals may take as
     /// much again; a peer that brings about more than that and does not read is aborted. Default 1 MiB.
     /// </summary>
@@ -56,6 +63,7 @@ public sealed record TtrpcServerOptions
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxMessageSize, FrameReader.MaxLength);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxConcurrentCallsPerConnection);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(StreamQueueLimit);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxReceivedBytesPerConnection);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(WriteBufferLimit);
         if (IdleWriteTimeout != Timeout.InfiniteTimeSpan)
         {

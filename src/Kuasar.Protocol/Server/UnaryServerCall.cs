@@ -17,8 +17,15 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
     private UnaryMethod<TRequest, TResponse> Unary => (UnaryMethod<TRequest, TResponse>)Method;
 
     // Go ignores the flags of a request, and so do we.
-    internal override void Accept(in ReadOnlySequence<byte> payload, FrameFlags flags) =>
+    internal override bool TryAccept(in ReadOnlySequence<byte> payload, in RequestStart start)
+    {
+        if (!TryHold(start.Size))
+        {
+            return false;
+        }
         _request = Connection.Context.Read(Unary.Method.RequestMarshaller, payload);
+        return true;
+    }
 
     internal override IThreadPoolWorkItem? OnData(in Frame frame)
     {

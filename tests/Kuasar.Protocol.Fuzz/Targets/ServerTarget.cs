@@ -23,7 +23,7 @@ internal sealed class ServerTarget : FuzzTarget
     // Small enough for small inputs to reach; but a peer that reads must not be taken for one that floods.
     private static readonly TtrpcServerOptions Small = new()
     {
-        MaxMessageSize = Limit, MaxConcurrentCallsPerConnection = 8, StreamQueueLimit = 1024, WriteBufferLimit = 64 << 10,
+        MaxMessageSize = Limit, MaxConcurrentCallsPerConnection = 8, StreamQueueLimit = 1024, MaxReceivedBytesPerConnection = 2048, WriteBufferLimit = 64 << 10,
     };
 
     private static readonly TtrpcServerOptions Flooded = Small with { WriteBufferLimit = 512 };
@@ -79,7 +79,7 @@ internal sealed class ServerTarget : FuzzTarget
             await serving;
             await Until.TrueAsync(() => service.Running == 0, "every handler has ended");
             await Until.TrueAsync(
-                () => service.Connection is not { } connection || connection is { Running: 0, Streams.Count: 0 }, "no stream is left");
+                () => service.Connection is not { } connection || connection is { Running: 0, Streams.Count: 0, Received.Held: 0 }, "no stream and no byte is left");
             peer.CheckReceived(options.MaxMessageSize, serverSide: true);
         }
         FuzzFailure.Unless(server.ActiveConnections == 0, "the server still knows a connection");
