@@ -119,6 +119,9 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         }
     }
 
+    /// <summary>Always: a client's reader is a thread of its own, and its server is the one it chose.</summary>
+    bool IFrameSink.TakeUseful() => true;
+
     private WriteResult TryAdd(ClientCall call, FrameBuilder frame)
     {
         bool flush;

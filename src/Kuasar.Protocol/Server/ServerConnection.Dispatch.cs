@@ -12,6 +12,7 @@ internal sealed partial class ServerConnection
     private readonly RefusedStreams _refused = new();
     private uint _highestId; // of the requests so far
     private int _flooded;
+    private bool _useful;
 
     /// <summary>Whether the call that is answered is all that is under way.</summary>
     internal bool IsAlone => Running <= 1;
@@ -26,6 +27,13 @@ internal sealed partial class ServerConnection
             // Unknown types are ignored by every server; a response has no business here and is treated alike.
             _ => null,
         };
+    }
+
+    bool IFrameSink.TakeUseful()
+    {
+        var useful = _useful;
+        _useful = false;
+        return useful;
     }
 
     /// <summary>Answers in the reader's name. It cannot wait, so a peer that makes us answer and does not read is cut off.</summary>
@@ -70,6 +78,7 @@ internal sealed partial class ServerConnection
             call.Fail(StatusCode.ResourceExhausted, TooLarge(frame));
             return null;
         }
+        _useful = true;
         Writer.OnData();
         return call.OnData(frame);
     }
@@ -146,6 +155,7 @@ internal sealed partial class ServerConnection
             OnHandlerEnded();
             return null;
         }
+        _useful = true;
         // Before its handler: one that ends at once must find the entry it removes.
         Streams.TryAdd(start.StreamId, call);
         if (method.IsUnary)

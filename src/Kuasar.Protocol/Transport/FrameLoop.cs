@@ -14,11 +14,17 @@ internal interface IFrameSink
 
     /// <summary>The sending half of the connection.</summary>
     FrameWriter Writer { get; }
+
+    /// <summary>Whether a frame since the last time was of use, rather than refused or thrown away. The reader's.</summary>
+    bool TakeUseful();
 }
 
 /// <summary>The one reader loop, for both ends; sockets have the same shape without the awaits (<see cref="SocketReader"/>).</summary>
 internal static class FrameLoop
 {
+    /// <summary>Receives, or sends, of one turn on the pool before others have theirs.</summary>
+    internal const int Rounds = 16;
+
     /// <summary>Reads until the peer closes. Transport errors and <see cref="FrameFormatException"/> come out.</summary>
     /// <param name="connection">Read by nobody else.</param>
     /// <param name="limit">Largest frame data.</param>
@@ -32,14 +38,29 @@ internal static class FrameLoop
     private static async Task RunAsync(PipeReader input, int limit, IFrameSink sink)
     {
         var frames = new FrameReader();
+        var useless = new UselessInput();
+        var rounds = 0;
         while (true)
         {
-            var result = await input.ReadAsync().ConfigureAwait(false);
+            var reading = input.ReadAsync();
+            if (!reading.IsCompleted)
+            {
+                rounds = 0;
+            }
+            else if (++rounds == Rounds)
+            {
+                rounds = 0;
+                await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+            }
+            var result = await reading.ConfigureAwait(false);
             var buffer = result.Buffer;
+            var received = buffer.Length;
+            var count = 0;
             try
             {
                 while (frames.TryRead(ref buffer, limit, out var frame))
                 {
+                    count++;
                     if (sink.OnFrame(frame) is { } work)
                     {
                         ThreadPool.UnsafeQueueUserWorkItem(work, preferLocal: false);
@@ -61,6 +82,10 @@ internal static class FrameLoop
             finally
             {
                 input.AdvanceTo(buffer.Start, buffer.End);
+            }
+            if (useless.Add(count, received - buffer.Length, sink.TakeUseful()) is var wait and > 0)
+            {
+                await Task.Delay(wait).ConfigureAwait(false);
             }
         }
     }

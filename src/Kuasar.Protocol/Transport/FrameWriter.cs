@@ -298,12 +298,16 @@ internal sealed class FrameWriter : IThreadPoolWorkItem
     {
         try
         {
-            do
+            for (var round = 0; round < FrameLoop.Rounds; round++)
             {
                 CountSending();
                 await _sender.SendAsync(_sending).ConfigureAwait(false);
+                if (!TakePending())
+                {
+                    return;
+                }
             }
-            while (TakePending());
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
         catch (Exception error) // whatever the transport throws: the connection is gone for its writers
         {

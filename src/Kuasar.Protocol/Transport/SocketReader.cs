@@ -22,13 +22,11 @@ internal readonly record struct ReaderMode(bool Dedicated, bool Inline);
 ///      ^              |                                 |   ^               | done in time
 ///      +--------------+---------------------------------+   +---------------+-- or too long:
 ///         nothing left        nothing for a while                               another Thread
+///   Pump and Thread wait for a timer, without a thread, when all they get is of no use; then it is a Pump (servers).
 ///   Any state ends with the connection.
 /// </code></remarks>
 internal sealed partial class SocketReader(SocketConnection socket, int limit, IFrameSink sink, ReaderMode mode) : IThreadPoolWorkItem
 {
-    /// <summary>Receives of one pump before others have their turn.</summary>
-    private const int PumpRounds = 16;
-
     /// <summary>Busy is so many pumps within so many milliseconds.</summary>
     private const int BusyPumps = 8;
     private const int BusyWindow = 20;
@@ -40,6 +38,8 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly FrameReader _frames = new();
     private readonly ReceiveBuffer _buffer = new();
+    private readonly UselessInput _useless = new();
+    private int _delay; // milliseconds to wait before the next receive
     private long _busySince;
     private int _pumps;
     private readonly List<IThreadPoolWorkItem> _works = []; // what the frames of one receive brought
@@ -66,7 +66,7 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
         IThreadPoolWorkItem? last = null;
         try
         {
-            for (var round = 0; round < PumpRounds; round++)
+            for (var round = 0; round < FrameLoop.Rounds; round++)
             {
                 if (Receive(wait: false) is not { } isFull)
                 {
@@ -74,7 +74,7 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
                 }
                 TakeFrames();
                 last = QueueAllButLast(last);
-                if (!isFull)
+                if (!isFull || _delay > 0)
                 {
                     break;
                 }
@@ -90,7 +90,7 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
             End(error);
             return;
         }
-        if (!IsBusy() || !TryStartThread())
+        if (_delay > 0 || !IsBusy() || !TryStartThread())
         {
             Park();
         }
@@ -129,6 +129,10 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
                 {
                     return;
                 }
+                if (_delay > 0)
+                {
+                    break;
+                }
             }
         }
         catch (EndOfStreamException)
@@ -162,6 +166,17 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
         {
             _buffer.Release();
         }
+        if (_delay > 0)
+        {
+            _ = PumpLaterAsync(_delay);
+            return;
+        }
+        socket.WhenReadable(this);
+    }
+
+    private async Task PumpLaterAsync(int delay)
+    {
+        await Task.Delay(delay).ConfigureAwait(false);
         socket.WhenReadable(this);
     }
 
@@ -188,14 +203,18 @@ internal sealed partial class SocketReader(SocketConnection socket, int limit, I
     private void TakeFrames()
     {
         var bytes = _buffer.Received;
+        var received = bytes.Length;
+        var count = 0;
         while (_frames.TryRead(ref bytes, limit, out var frame))
         {
+            count++;
             if (sink.OnFrame(frame) is { } work)
             {
                 _works.Add(work);
             }
         }
         _buffer.KeepLast(bytes.Length);
+        _delay = _useless.Add(count, received - bytes.Length, sink.TakeUseful());
     }
 
     private IThreadPoolWorkItem? QueueAllButLast(IThreadPoolWorkItem? earlier)
