@@ -1,17 +1,23 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 using Kuasar.Protocol.Transport;
 
 namespace Kuasar.Protocol.Server;
 
-/// <summary>What only some calls have or use: a deadline or a token of their own, headers, trailers, a status.</summary>
-internal sealed class CallExtras(ServerCall call) : DeadlineEntry
+/// <summary>What only some calls have or use: a deadline or a token of their own, headers, trailers, a status, a listener.</summary>
+internal sealed class CallExtras(ServerConnection connection) : DeadlineEntry
 {
     private CancellationTokenSource? _cancellation;
     private volatile bool _deadlinePassed;
 
+    internal ServerConnection Connection { get; } = connection;
+
+    /// <summary>Null while nobody listens.</summary>
+    internal CallTelemetry? Telemetry { get; set; }
+
     internal DateTime Deadline { get; private set; } = DateTime.MaxValue;
-    internal CancellationToken Token { get; private set; } = call.Connection.Gone;
+    internal CancellationToken Token { get; private set; } = connection.Gone;
     internal bool DeadlinePassed => _deadlinePassed;
     internal Metadata? Headers { get; set; }
     internal Metadata? Trailers { get; set; }
@@ -21,18 +27,18 @@ internal sealed class CallExtras(ServerCall call) : DeadlineEntry
     /// <summary>The call can be cancelled without the connection: a stream, or one with a deadline.</summary>
     internal void Arm(long timeoutNano)
     {
-        _cancellation = CancellationTokenSource.CreateLinkedTokenSource(call.Connection.Gone);
+        _cancellation = CancellationTokenSource.CreateLinkedTokenSource(Connection.Gone);
         Token = _cancellation.Token;
         if (timeoutNano == 0)
         {
             return;
         }
-        var now = call.Connection.Options.TimeProvider.GetUtcNow().UtcDateTime;
+        var now = Connection.Options.TimeProvider.GetUtcNow().UtcDateTime;
         var left = TimeSpan.FromTicks(Math.Max(1, timeoutNano / TimeSpan.NanosecondsPerTick));
         Deadline = left < DateTime.MaxValue - now ? now + left : DateTime.MaxValue;
         if (left < DeadlineQueue.Longest)
         {
-            call.Connection.Deadlines.Add(this, left);
+            Connection.Deadlines.Add(this, left);
         }
     }
 
@@ -51,7 +57,7 @@ internal sealed class CallExtras(ServerCall call) : DeadlineEntry
     {
         if (Deadline != DateTime.MaxValue)
         {
-            call.Connection.Deadlines.Remove(this);
+            Connection.Deadlines.Remove(this);
         }
         _cancellation?.Dispose();
     }

@@ -13,17 +13,21 @@ namespace Kuasar.Protocol.Server;
 /// </summary>
 internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkItem, IStreamState
 {
-    private readonly CallTelemetry? _telemetry;
-    private CallExtras? _extras;
-    private int _answered;
-    private int _held; // bytes, of the connection's total
+    private const int Answered = int.MinValue;
+
+    // Every unary call pays for what is here, so two things share a field, twice.
+    private object _owner; // the connection, or the extras, which know it
+    private int _state; // Answered, and the bytes that are held of the connection's total
 
     private protected ServerCall(ServerConnection connection, ServerMethod method, in RequestStart start, bool streams)
     {
-        Connection = connection;
+        _owner = connection;
         StreamId = start.StreamId;
         Method = method;
-        _telemetry = CallTelemetry.StartServer(method, start.Headers, connection.Options.TimeProvider);
+        if (CallTelemetry.StartServer(method, start.Headers, connection.Options.TimeProvider) is { } telemetry)
+        {
+            Extras.Telemetry = telemetry;
+        }
         if (start.Headers is not null)
         {
             Extras.Headers = start.Headers;
@@ -35,12 +39,17 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         }
     }
 
-    internal ServerConnection Connection { get; }
+    internal ServerConnection Connection => _owner as ServerConnection ?? ((CallExtras)_owner).Connection;
     internal uint StreamId { get; }
     private protected new ServerMethod Method { get; }
 
     /// <summary>The last frame is written or about to be: nothing follows it.</summary>
-    public bool IsEnded => Volatile.Read(ref _answered) != 0;
+    public bool IsEnded => (Volatile.Read(ref _state) & Answered) != 0;
+
+    /// <summary>Null while the call has nothing that only some have.</summary>
+    private CallExtras? FoundExtras => _owner as CallExtras;
+
+    private CallTelemetry? Telemetry => FoundExtras?.Telemetry;
 
     /// <summary>
     /// Takes the request's message. On the reader, before the handler runs; marshaller exceptions come out. False: the connection
@@ -64,14 +73,14 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
 
     void IThreadPoolWorkItem.Execute()
     {
-        if (_telemetry is null)
+        if (Telemetry is not { } telemetry)
         {
             Run();
             return;
         }
         // This may be the reader, and what runs on it later is no part of the span.
         using var current = CurrentActivity.Keep();
-        _telemetry.Enter();
+        telemetry.Enter();
         Run();
     }
 
@@ -92,7 +101,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         {
             _ = AwaitAsync(handling);
         }
-        else if (_extras is not null || !TryAnswer())
+        else if (FoundExtras is not null || !TryAnswer())
         {
             _ = AnswerAsync(OwnError());
         }
@@ -105,16 +114,16 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         {
             Connection.Refuse(StreamId, code, message);
             Leave();
-            _telemetry?.End(code, message);
-            _extras?.CancelToken();
+            Telemetry?.End(code, message);
+            FoundExtras?.CancelToken();
         }
     }
 
     /// <summary>Frees what the constructor armed and what the request took. The handler has ended, or never ran; once.</summary>
     internal virtual void Discard()
     {
-        _extras?.Discard();
-        Connection.Received.GiveBack(_held);
+        FoundExtras?.Discard();
+        Connection.Received.GiveBack(_state & ~Answered);
     }
 
     /// <summary>Takes so many bytes of the connection's total, for as long as the handler runs.</summary>
@@ -124,7 +133,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         {
             return false;
         }
-        _held = size;
+        _state = size; // nobody else knows the call yet
         return true;
     }
 
@@ -168,7 +177,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
             return true;
         }
         Leave();
-        _telemetry?.End(StatusCode.OK, null);
+        Telemetry?.End(StatusCode.OK, null);
         End();
         return true;
     }
@@ -212,7 +221,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
             await Connection.Writer.Room.ConfigureAwait(false);
         }
         Leave();
-        _telemetry?.End((StatusCode)(error?.Code ?? 0), error?.Message);
+        Telemetry?.End((StatusCode)(error?.Code ?? 0), error?.Message);
         End();
     }
 
@@ -252,7 +261,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         }
         if (exception is OperationCanceledException)
         {
-            return _extras is { DeadlinePassed: true }
+            return FoundExtras is { DeadlinePassed: true }
                 ? WireStatus.Create(StatusCode.DeadlineExceeded, "the deadline has passed")
                 : WireStatus.Create(StatusCode.Cancelled, exception.Message);
         }
@@ -260,7 +269,7 @@ internal abstract partial class ServerCall : ServerCallContext, IThreadPoolWorkI
         return WireStatus.Create(StatusCode.Unknown, exception.Message);
     }
 
-    private bool TryClaim() => Interlocked.Exchange(ref _answered, 1) == 0;
+    private bool TryClaim() => (Interlocked.Or(ref _state, Answered) & Answered) == 0;
 
     // After the last frame, so that data racing with it finds the stream and is ignored rather than refused.
     private void Leave()

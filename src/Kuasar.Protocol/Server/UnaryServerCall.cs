@@ -11,8 +11,7 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
     where TRequest : class
     where TResponse : class
 {
-    private TRequest? _request;
-    private Task<TResponse>? _handling;
+    private object? _message; // the request, then the task of the response
 
     private UnaryMethod<TRequest, TResponse> Unary => (UnaryMethod<TRequest, TResponse>)Method;
 
@@ -23,7 +22,7 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
         {
             return false;
         }
-        _request = Connection.Context.Read(Unary.Method.RequestMarshaller, payload);
+        _message = Connection.Context.Read(Unary.Method.RequestMarshaller, payload);
         return true;
     }
 
@@ -35,15 +34,17 @@ internal sealed class UnaryServerCall<TRequest, TResponse>(
 
     private protected override Task InvokeAsync()
     {
-        var request = _request!;
-        _request = null; // not kept alive by a handler that waits
-        return _handling = Unary.Handler(request, this)
+        var request = (TRequest)_message!;
+        _message = null; // not kept alive by a handler that waits
+        var handling = Unary.Handler(request, this)
             ?? Task.FromException<TResponse>(new InvalidOperationException("The handler returned no task."));
+        _message = handling;
+        return handling;
     }
 
     private protected override WriteResult TryWriteSuccess()
     {
-        var response = _handling!.Result ?? throw new InvalidOperationException("the handler returned no message");
+        var response = ((Task<TResponse>)_message!).Result ?? throw new InvalidOperationException("the handler returned no message");
         return Connection.Writer.TryWrite(
             FrameType.Response, StreamId, FrameWriter.ResponsePayloadTag, Unary.Method.ResponseMarshaller, response,
             stream: null, alone: Connection.IsAlone);
