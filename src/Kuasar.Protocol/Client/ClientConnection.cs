@@ -50,7 +50,7 @@ internal sealed class ClientConnection : IFrameSink, IOpenConnection, IAsyncDisp
         // The loop serves every caller, so it must not carry the AsyncLocals of the first.
         using (ExecutionContext.SuppressFlow())
         {
-            _reading = _connection is SocketConnection ? ReadAsync() : Task.Run(ReadAsync);
+            _reading = SocketConnection.Direct(_connection) is not null ? ReadAsync() : Task.Run(ReadAsync);
         }
     }
 

@@ -84,14 +84,23 @@ internal sealed class DeadlineQueue(TimeProvider time)
 
     private void Arm()
     {
-        _timer ??= time.CreateTimer(
-            static queue => ((DeadlineQueue)queue!).Fire(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer ??= CreateTimer();
         _armed = _heap.Count == 0 ? long.MaxValue : _heap[0].Due;
         // Up to whole milliseconds, which is all that timers know.
         var due = _heap.Count == 0
             ? Timeout.InfiniteTimeSpan
             : TimeSpan.FromMilliseconds(Math.Max(0, Math.Ceiling(time.GetElapsedTime(time.GetTimestamp(), _armed).TotalMilliseconds)));
         _timer.Change(due, Timeout.InfiniteTimeSpan);
+    }
+
+    private ITimer CreateTimer()
+    {
+        // It serves every call, so it must not carry the AsyncLocals of the first.
+        using (ExecutionContext.SuppressFlow())
+        {
+            return time.CreateTimer(
+                static queue => ((DeadlineQueue)queue!).Fire(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
     }
 
     private DeadlineEntry TakeOut(int place)

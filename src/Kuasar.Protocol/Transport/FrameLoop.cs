@@ -31,7 +31,7 @@ internal static class FrameLoop
     /// <param name="sink">Gets the frames.</param>
     /// <param name="mode">Of sockets; other connections are read by the pool.</param>
     internal static Task RunAsync(Connection connection, int limit, IFrameSink sink, ReaderMode mode) =>
-        connection is SocketConnection socket
+        SocketConnection.Direct(connection) is { } socket
             ? new SocketReader(socket, limit, sink, mode).RunAsync()
             : RunAsync(connection.Transport.Input, limit, sink);
 

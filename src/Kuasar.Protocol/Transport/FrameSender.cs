@@ -7,7 +7,7 @@ namespace Kuasar.Protocol.Transport;
 internal abstract class FrameSender
 {
     internal static FrameSender Of(Connection connection, StallGuard stall) =>
-        connection is SocketConnection socket ? new SocketSender(socket, stall) : new PipeSender(connection, stall);
+        SocketConnection.Direct(connection) is { } socket ? new SocketSender(socket, stall) : new PipeSender(connection, stall);
 
     /// <summary>Sends what can be sent without waiting; false when bytes are left. Throws when the connection is gone.</summary>
     internal abstract bool TrySend(SendQueue bytes);

@@ -7,7 +7,8 @@ namespace Kuasar.Protocol.Transport;
 
 /// <summary>
 /// A stream socket of Linux, used below .NET's own event loop: its descriptor stays in blocking mode, so a reader thread waits
-/// in recv and needs nobody to wake it. <see cref="Transport"/> is there for others; client and server do not touch it.
+/// in recv and needs nobody to wake it. <see cref="Transport"/> is there for others; client and server do not touch it, and go
+/// through it when it was there before them: it may hold bytes, and has the descriptor in .NET's hands.
 /// </summary>
 internal sealed class SocketConnection : Connection
 {
@@ -58,6 +59,10 @@ internal sealed class SocketConnection : Connection
         OperatingSystem.IsLinux() && socket.SocketType == SocketType.Stream && !Libc.IsNonBlocking(socket.SafeHandle)
             ? new SocketConnection(socket, peer, localAddress)
             : null;
+
+    /// <summary>The connection as a socket to use directly; null when it is none, or its <see cref="Transport"/> is in use.</summary>
+    internal static SocketConnection? Direct(Connection connection) =>
+        connection is SocketConnection socket && Volatile.Read(ref socket._transport) is null ? socket : null;
 
     /// <summary>Whether <see cref="Abort"/> or Dispose has been called.</summary>
     internal bool IsClosed => Volatile.Read(ref _closed) != 0;

@@ -50,6 +50,27 @@ public sealed class QueueTests
         Assert.Equal(0, time.Armed);
     }
 
+    /// <summary>The one timer is made by whoever calls first, and serves all.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Deadlines_CarryNobodysContext(bool suppressed)
+    {
+        var local = new AsyncLocal<string?> { Value = "the first caller's" };
+        var queue = new DeadlineQueue(TimeProvider.System);
+        var seen = new TaskCompletionSource<string?>();
+        using (suppressed ? ExecutionContext.SuppressFlow() : default(IDisposable))
+        {
+            queue.Add(new Looking(() => seen.TrySetResult(local.Value)), TimeSpan.FromMilliseconds(1));
+        }
+        Assert.Null(await seen.Task.Within());
+    }
+
+    private sealed class Looking(Action look) : DeadlineEntry
+    {
+        internal override void OnDeadline() => look();
+    }
+
     [Fact]
     public void SendQueue_GivesBackWhatWasAdded_InAnyPieces()
     {

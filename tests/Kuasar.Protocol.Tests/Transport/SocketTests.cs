@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Google.Protobuf;
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
@@ -26,6 +27,44 @@ public sealed class SocketTests
         await waiting.Within();
         await using var slow = Connection.FromSocket(server);
         Assert.IsNotType<Protocol.Transport.SocketConnection>(slow);
+    }
+
+    /// <summary>Whoever has read something else first may hold the first frames already.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task AConnectionWhoseTransportWasUsed_IsServedByWayOfIt(bool serverSide)
+    {
+        var (near, far) = Wires.Sockets();
+        var used = Connection.FromSocket(near);
+        await using var peer = new RawPeer(Connection.FromStream(new NetworkStream(far, ownsSocket: true)));
+        var early = serverSide
+            ? RawPeer.Frame(1, FrameType.Request, 0, new Protocol.Contracts.Ttrpc.Request
+            {
+                Service = RawPeer.Service, Method = "Unary", Payload = Hello.ToByteString(),
+            }.ToByteArray())
+            : RawPeer.Frame(99, FrameType.Response, 0, []);
+        await peer.SendBytes((byte[])[7, .. early]);
+        var read = await used.Transport.Input.ReadAsync();
+        Assert.Equal(7, read.Buffer.FirstSpan[0]);
+        used.Transport.Input.AdvanceTo(read.Buffer.GetPosition(1));
+        Assert.Null(Protocol.Transport.SocketConnection.Direct(used));
+        if (serverSide)
+        {
+            await using var server = new TtrpcServer();
+            Echo.BindService(server.Services, new EchoService());
+            var serving = server.ServeAsync(used, default);
+            Assert.Equal(1u, (await peer.Receive()).Id);
+            await peer.SendRequest(3, "Unary", Hello);
+            Assert.Equal(3u, (await peer.Receive()).Id);
+            await server.StopAsync(TimeSpan.FromSeconds(10)).Within();
+            await serving.Within();
+            return;
+        }
+        await using var client = new TtrpcClient(used);
+        var call = new Echo.EchoClient(client).UnaryAsync(Hello).ResponseAsync;
+        await peer.Respond((await peer.Receive()).Id, Hello);
+        Assert.Equal(Hello, await call.Within());
     }
 
     [Theory]
