@@ -11,7 +11,6 @@ internal sealed class BlockingCall<TRequest, TResponse> : ClientCall
     private readonly Lazy<TaskCompletionSource> _ended = new(
         static () => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
     private readonly bool _isPlain;
-    private TResponse? _message;
     private bool _done; // under the monitor of this object, which no one else has
 
     private BlockingCall(ClientConnection connection, IMethod method, in CallOptions options, bool isPlain)
@@ -33,9 +32,8 @@ internal sealed class BlockingCall<TRequest, TResponse> : ClientCall
 
     protected override IThreadPoolWorkItem? OnResponse(in ResponseEnvelope response)
     {
-        if (TryRead(((Method<TRequest, TResponse>)Method).ResponseMarshaller, response.Payload, out var message) && TrySucceed())
+        if (TryRead(((Method<TRequest, TResponse>)Method).ResponseMarshaller, response.Payload, out var message) && TrySucceed(message!))
         {
-            _message = message;
             Execute();
         }
         return null;
@@ -76,10 +74,9 @@ internal sealed class BlockingCall<TRequest, TResponse> : ClientCall
         {
             throw error;
         }
-        var message = _message!;
+        var message = (TResponse)Result;
         if (_isPlain && !_ended.IsValueCreated)
         {
-            _message = null;
             _done = false;
             Renew();
             Connection.KeepSpare(this);

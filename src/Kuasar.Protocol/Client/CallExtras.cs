@@ -1,17 +1,20 @@
 using Grpc.Core;
 using Kuasar.Protocol.Framing;
+using Kuasar.Protocol.Telemetry;
 
 namespace Kuasar.Protocol.Client;
 
-/// <summary>What only some calls have: headers, a deadline, a token.</summary>
+/// <summary>What only some calls have: headers, a deadline, a token, a listener.</summary>
 internal sealed class CallExtras : DeadlineEntry
 {
     private readonly ClientCall _call;
+    private readonly CallTelemetry? _telemetry;
     private CancellationTokenRegistration _cancellation;
 
-    private CallExtras(ClientCall call, in CallOptions options)
+    internal CallExtras(ClientCall call, in CallOptions options, CallTelemetry? telemetry = null)
     {
         _call = call;
+        _telemetry = telemetry;
         Options = options;
     }
 
@@ -70,6 +73,9 @@ internal sealed class CallExtras : DeadlineEntry
     }
 
     internal override void OnDeadline() => _call.End(new Status(StatusCode.DeadlineExceeded, "the deadline has passed"));
+
+    /// <summary>The call has ended; any number of times.</summary>
+    internal void OnEnded(Status status) => _telemetry?.End(status.StatusCode, status.Detail);
 
     internal void Release()
     {

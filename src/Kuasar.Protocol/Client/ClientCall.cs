@@ -12,8 +12,7 @@ namespace Kuasar.Protocol.Client;
 internal abstract class ClientCall : IStreamState, IThreadPoolWorkItem
 {
     private CallExtras? _extras;
-    private Outcome? _outcome;
-    private CallTelemetry? _telemetry;
+    private object? _outcome; // the response of a call that has ended well, or an Outcome
 
     private protected ClientCall(ClientConnection connection, IMethod method, in CallOptions options)
     {
@@ -35,17 +34,17 @@ internal abstract class ClientCall : IStreamState, IThreadPoolWorkItem
     protected abstract Task Ended { get; }
 
     /// <summary>The error of a call that ended badly.</summary>
-    protected RpcException? Error => _outcome is { Status.StatusCode: not StatusCode.OK } outcome
+    protected RpcException? Error => _outcome is Outcome { Status.StatusCode: not StatusCode.OK } outcome
         ? new RpcException(outcome.Status, outcome.Trailers ?? [])
         : null;
 
     internal static Task<Metadata> NoHeaders(object call) => Task.FromResult(new Metadata());
 
     internal static Status StatusOf(object call) =>
-        ((ClientCall)call)._outcome?.Status ?? throw new InvalidOperationException("The call has not ended.");
+        ((ClientCall)call)._outcome is { } outcome ? StatusIn(outcome) : throw new InvalidOperationException("The call has not ended.");
 
     internal static Metadata TrailersOf(object call) =>
-        ((ClientCall)call)._outcome is { } outcome ? outcome.Trailers ?? [] : throw new InvalidOperationException("The call has not ended.");
+        ((ClientCall)call)._outcome is { } outcome ? (outcome as Outcome)?.Trailers ?? [] : throw new InvalidOperationException("The call has not ended.");
 
     /// <summary>The dispose action of gRPC's call objects.</summary>
     internal static void Cancel(object call) => ((ClientCall)call).Cancel();
@@ -111,26 +110,33 @@ internal abstract class ClientCall : IStreamState, IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Whether this caller is the one to end the call well; it then gives the result.</summary>
-    protected bool TrySucceed() => TryClaim(Outcome.Success);
+    /// <summary>Whether this caller is the one to end the call well; <see cref="Result"/> is the response then.</summary>
+    protected bool TrySucceed(object response) => TryClaim(response);
+
+    /// <summary>Of a call that has ended by <see cref="TrySucceed"/>.</summary>
+    protected object Result => _outcome!;
 
     /// <summary>Makes a call that has ended, and that nobody else knows any more, ready to be made again.</summary>
     protected void Renew()
     {
         _extras = null;
-        _telemetry = null;
         _outcome = null; // last: whoever ends the call from here on ends the next one
     }
 
-    private bool TryClaim(Outcome outcome)
+    private static Status StatusIn(object outcome) => (outcome as Outcome)?.Status ?? Status.DefaultSuccess;
+
+    private bool TryClaim(object outcome)
     {
         if (Interlocked.CompareExchange(ref _outcome, outcome, null) is not null)
         {
             return false;
         }
         Connection.Streams.Remove(StreamId, this);
-        _extras?.Release();
-        _telemetry?.End(outcome.Status.StatusCode, outcome.Status.Detail);
+        if (_extras is { } extras)
+        {
+            extras.Release();
+            extras.OnEnded(StatusIn(outcome));
+        }
         return true;
     }
 
@@ -155,19 +161,16 @@ internal abstract class ClientCall : IStreamState, IThreadPoolWorkItem
     {
         var timeLeft = _extras?.TimeLeft(); // first, as it may throw
         var options = _extras?.Options ?? default;
-        _telemetry = CallTelemetry.StartClient(Method, ref options, Connection.Options.TimeProvider);
-        if (_telemetry is not null)
+        var telemetry = CallTelemetry.StartClient(Method, ref options, Connection.Options.TimeProvider);
+        if (telemetry is not null || !ReferenceEquals(options.Headers, _extras?.Headers))
         {
+            _extras = new CallExtras(this, options, telemetry);
             // A renewed call may have been ended with its connection before.
             Interlocked.MemoryBarrier();
             if (_outcome is { } outcome)
             {
-                _telemetry.End(outcome.Status.StatusCode, outcome.Status.Detail);
+                _extras.OnEnded(StatusIn(outcome));
             }
-        }
-        if (!ReferenceEquals(options.Headers, _extras?.Headers))
-        {
-            _extras = CallExtras.Of(this, options);
         }
         return _extras is null || _extras.TryBegin(timeLeft);
     }

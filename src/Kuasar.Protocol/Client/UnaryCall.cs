@@ -13,7 +13,6 @@ internal sealed class UnaryCall<TRequest, TResponse>(
 {
     // A completion source without an object of its own. It is completed by Execute alone, where continuations may run.
     private AsyncTaskMethodBuilder<TResponse> _response;
-    private TResponse? _message;
 
     internal Task<TResponse> Response => _response.Task;
 
@@ -37,15 +36,8 @@ internal sealed class UnaryCall<TRequest, TResponse>(
         return new RequestStream<TRequest>(this, Method.RequestMarshaller, opened);
     }
 
-    protected override IThreadPoolWorkItem? OnResponse(in ResponseEnvelope response)
-    {
-        if (!TryRead(Method.ResponseMarshaller, response.Payload, out var message) || !TrySucceed())
-        {
-            return null;
-        }
-        _message = message;
-        return this;
-    }
+    protected override IThreadPoolWorkItem? OnResponse(in ResponseEnvelope response) =>
+        TryRead(Method.ResponseMarshaller, response.Payload, out var message) && TrySucceed(message!) ? this : null;
 
     /// <summary>Data is not for us; but when the server ends the stream with it, no response will come.</summary>
     internal override IThreadPoolWorkItem? OnData(in Frame frame)
@@ -63,7 +55,7 @@ internal sealed class UnaryCall<TRequest, TResponse>(
     {
         if (Error is not { } error)
         {
-            _response.SetResult(_message!);
+            _response.SetResult((TResponse)Result);
             return;
         }
         _response.SetException(error);
