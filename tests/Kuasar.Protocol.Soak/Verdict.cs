@@ -13,8 +13,11 @@ internal sealed class Verdict
     /// <summary>Timers, the finalizer, tiered compilation and the pool's gate come when first needed.</summary>
     private const int ThreadSlack = 4;
 
-    /// <summary>What the runtime opens the first time a child of ours dies, say. A leak here would be hundreds.</summary>
-    private const int FileSlack = 2;
+    /// <summary>
+    /// What the runtime opens the first time a child of ours dies, say: two, or three when the output is a pipe. A leak here would
+    /// be hundreds.
+    /// </summary>
+    private const int FileSlack = 4;
 
     private bool _failed;
 
