@@ -161,7 +161,7 @@ measure_memory() {
   for who in stock ours; do echo "$who 0 $(footprint $(processes_of $who))" >>"$samples/memory"; done
   for count in $PODS; do
     say "memory of $count pods"
-    for who in stock ours; do side_by_side add --runtime "${handler[$who]}" --count $((count - before)); done
+    for who in stock ours; do side_by_side add --host-network --runtime "${handler[$who]}" --count $((count - before)); done
     before=$count
     sleep "$SETTLE"
     for who in stock ours; do echo "$who $count $(footprint $(processes_of $who))" >>"$samples/memory"; done
@@ -188,7 +188,7 @@ measure_runs() {
 
 measure_calls() {
   say "CRI calls"
-  side_by_side time --count "$CALLS" --runtimes runc kuasar-runc >"$samples/calls"
+  side_by_side time --host-network --count "$CALLS" --runtimes runc kuasar-runc >"$samples/calls"
 }
 
 # --- the report -------------------------------------------------------------------------------------------------------

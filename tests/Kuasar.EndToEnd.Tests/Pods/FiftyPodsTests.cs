@@ -1,0 +1,32 @@
+namespace Kuasar.EndToEnd.Tests.Pods;
+
+public sealed class FiftyShimNode(TestRun run) : OwnNode(run, "fifty-shim")
+{
+    protected override bool Wanted => Settings.IsOurs;
+
+    protected override SandboxerPlan Plan => new() { HasProxy = false, LogLevel = "info" };
+}
+
+/// <summary>The sandboxer has no gRPC here.</summary>
+public sealed class FiftyShimPodsTests(TestRun run, FiftyShimNode own) : FiftyPodsTestBase(run, own), IClassFixture<FiftyShimNode>
+{
+    protected override string Handler => "kuasar-runc-shim";
+
+    protected override double PssLimitMiB => 20;
+}
+
+public sealed class FiftyProxyNode(TestRun run) : OwnNode(run, "fifty-proxy")
+{
+    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
+
+    protected override SandboxerPlan Plan => new() { LogLevel = "info" };
+}
+
+public sealed class FiftyProxyPodsTests(TestRun run, FiftyProxyNode own) : FiftyPodsTestBase(run, own), IClassFixture<FiftyProxyNode>
+{
+    protected override string Handler => "kuasar-runc-proxy";
+
+    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
+
+    protected override double PssLimitMiB => 40;
+}
