@@ -201,7 +201,7 @@ measure_calls() {
 }
 
 # cni OPERATION: seconds in CNI plugins and calls of them so far.
-cni() {
+cni() { # OPERATION
   curl -sf --max-time 10 "http://$metrics/v1/metrics" | awk -v o="network_plugin_operations_duration_seconds_seconds" -v op="$1" '
     index($1, o "_sum{") && index($0, op) { sum = $2 } index($1, o "_count{") && index($0, op) { count = $2 } END { print sum + 0, count + 0 }'
 }

@@ -23,7 +23,7 @@ public abstract class FiftyPodsTestBase(TestRun run, OwnNode own) : NodeTest(run
         var empty = Proc.PssMiB(sandboxer);
         var pods = new ConcurrentBag<Pod>();
         // As the kubelet starts them: several at once, but not all.
-        await Parallel.ForEachAsync(Enumerable.Range(0, Count), new ParallelOptions { MaxDegreeOfParallelism = 8 }, async (i, _) =>
+        await Parallel.ForEachAsync(Enumerable.Range(0, Count), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (i, _) =>
         {
             var pod = await Pod.RunAsync(Node, $"fifty-{i}", Handler, config => config.Linux.SecurityContext = new LinuxSandboxSecurityContext
             {
@@ -57,7 +57,7 @@ public abstract class FiftyPodsTestBase(TestRun run, OwnNode own) : NodeTest(run
         TestContext.Current.TestOutputHelper?.WriteLine($"{Handler}: 1 sandboxer and {containers.Count} container processes; " +
             $"Pss of the sandboxer {empty:F1} MiB without pods, {atOnce:F1} MiB when {Count} have just started, then {settled:F1} MiB");
 
-        await Parallel.ForEachAsync(pods, new ParallelOptions { MaxDegreeOfParallelism = 8 }, async (pod, _) =>
+        await Parallel.ForEachAsync(pods, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (pod, _) =>
         {
             await pod.StopAsync();
             await pod.RemoveAsync();
