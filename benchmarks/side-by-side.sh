@@ -1,13 +1,14 @@
 #!/bin/bash
 # Measures kuasar-runc beside the stock containerd-shim-runc-v2, in the same containerd, the two taking turns.
 #
-# usage: benchmarks/side-by-side.sh [--save]    (as root)
-#   --save   also writes benchmarks/results/side-by-side.md
+# usage: benchmarks/side-by-side.sh [--pods] [--save]    (as root)
+#   --pods   pods with CNI by each of containerd's routes instead, beside the stock runtime's; two minutes
+#   --save   also writes benchmarks/results/side-by-side.md, or pods-side-by-side.md
 # Prints a table in markdown. What each part means: benchmarks/README.md. Leaves nothing behind.
 #
 # environment:
 #   KUASAR_BIN    published executables; made when not given
-#   STARTS RUNS CALLS    samples of each: shim starts (40), ctr runs (20), CRI calls (10)
+#   STARTS RUNS CALLS    samples of each: shim starts (40), ctr runs (20), CRI calls (10; 40 with --pods)
 #   PODS          numbers of pods at which memory is read ("1 10 50"), SETTLE seconds after the last was made (15)
 #   KUASAR_TESTBED* KUASAR_BRIDGE KUASAR_SUBNET SUITE    as in eng/containerd.sh
 set -euo pipefail
@@ -15,13 +16,16 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../eng/lib.sh"
 cd "$repo"
 
-case ${1:-} in
-  '') save='' ;;
-  --save) save=1 ;;
-  *) die "usage: benchmarks/side-by-side.sh [--save]" ;;
-esac
+save='' pods=''
+for argument in "$@"; do
+  case $argument in
+    --save) save=1 ;;
+    --pods) pods=1 ;;
+    *) die "usage: benchmarks/side-by-side.sh [--pods] [--save]" ;;
+  esac
+done
 
-: "${STARTS:=40}" "${RUNS:=20}" "${CALLS:=10}" "${PODS:=1 10 50}" "${SETTLE:=15}"
+: "${STARTS:=40}" "${RUNS:=20}" "${CALLS:=${pods:+40}}" "${CALLS:=10}" "${PODS:=1 10 50}" "${SETTLE:=15}"
 export KUASAR_TESTBED=${KUASAR_TESTBED:-$repo/artifacts/bench}
 export KUASAR_TESTBED_DIST=${KUASAR_TESTBED_DIST:-$repo/artifacts/testbed/dist}
 export KUASAR_TESTBED_RUN=${KUASAR_TESTBED_RUN:-/run/kuasar-bench}
@@ -31,9 +35,11 @@ run=$KUASAR_TESTBED_RUN
 run_dir=$run/k
 tools=$KUASAR_TESTBED/tools
 samples=$KUASAR_TESTBED/samples
+metrics=127.0.0.1:21338
 sandboxer_pid=''
 declare -A runtime=([stock]=io.containerd.runc.v2 [ours]=io.containerd.kuasar-runc.v1)
 declare -A handler=([stock]=runc [ours]=kuasar-runc)
+routes=(kuasar-runc kuasar-runc-shim kuasar-runc-proxy)
 
 # --- set-up and clean-up ----------------------------------------------------------------------------------------------
 
@@ -60,6 +66,7 @@ sandboxer_ready_or_dead() { [ -S "$run_dir/control.sock" ] || gone "$sandboxer_p
 start_sandboxer() {
   mkdir -p "$run_dir"
   setsid "$KUASAR_TESTBED/bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" \
+    ${pods:+--proxy "$run/kuasar-runc.sock" --containerd "$run/containerd.sock"} \
     >"$KUASAR_TESTBED/sandboxer.log" 2>&1 </dev/null &
   sandboxer_pid=$!
   disown # no word of bash about its end
@@ -73,6 +80,8 @@ set_up() {
   install_binaries
   build_tools
   eng/containerd.sh config
+  # What containerd itself counts of the time in CNI plugins.
+  [ -z "$pods" ] || printf '%s\n' 'version = 3' '[metrics]' "  address = '$metrics'" >"$KUASAR_TESTBED/runtimes.d/metrics.toml"
   eval "$(eng/containerd.sh env)"
   start_sandboxer
   eng/containerd.sh start
@@ -161,7 +170,7 @@ measure_memory() {
   for who in stock ours; do echo "$who 0 $(footprint $(processes_of $who))" >>"$samples/memory"; done
   for count in $PODS; do
     say "memory of $count pods"
-    for who in stock ours; do side_by_side add --runtime "${handler[$who]}" --count $((count - before)); done
+    for who in stock ours; do side_by_side add --host-network --runtime "${handler[$who]}" --count $((count - before)); done
     before=$count
     sleep "$SETTLE"
     for who in stock ours; do echo "$who $count $(footprint $(processes_of $who))" >>"$samples/memory"; done
@@ -188,7 +197,20 @@ measure_runs() {
 
 measure_calls() {
   say "CRI calls"
-  side_by_side time --count "$CALLS" --runtimes runc kuasar-runc >"$samples/calls"
+  side_by_side time --host-network --count "$CALLS" --runtimes runc kuasar-runc >"$samples/calls"
+}
+
+# cni OPERATION: seconds in CNI plugins and calls of them so far.
+cni() { # OPERATION
+  curl -sf --max-time 10 "http://$metrics/v1/metrics" | awk -v o="network_plugin_operations_duration_seconds_seconds" -v op="$1" '
+    index($1, o "_sum{") && index($0, op) { sum = $2 } index($1, o "_count{") && index($0, op) { count = $2 } END { print sum + 0, count + 0 }'
+}
+
+measure_pods() {
+  say "pods by each route"
+  side_by_side time --count "$CALLS" --runtimes runc "${routes[@]}" >"$samples/calls"
+  cni set_up_pod >"$samples/cni.set_up_pod"
+  cni tear_down_pod >"$samples/cni.tear_down_pod"
 }
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -216,13 +238,8 @@ memory_rows() {
       printf "| %s | %s | %.1f MiB, %d, %d | %s |\n", c == "after" ? "0, after all were removed" : c, stock, pss["ours", c] / 1024, processes["ours", c], threads["ours", c], ratio } }' "$samples/memory"
 }
 
-report() {
-  local call
+machine() {
   cat <<T
-# kuasar-runc beside the stock shim
-
-Made by \`benchmarks/side-by-side.sh\`. Ratios are ours to stock; below 1 is less time or memory than stock.
-
 | | |
 |---|---|
 | Date | $(date -u '+%Y-%m-%d %H:%M UTC') |
@@ -232,6 +249,52 @@ Made by \`benchmarks/side-by-side.sh\`. Ratios are ours to stock; below 1 is les
 | Kernel | $(uname -r) |
 | containerd | $(containerd --version | cut -d' ' -f3), shim and $("$KUASAR_RUNC" --version | sed -n 1p) of the same suite |
 | .NET | $(dotnet --version), NativeAOT |
+T
+}
+
+# quantiles RUNTIME CALL: median, 90th percentile and count of the call's microseconds.
+quantiles() {
+  awk -v r="$1" -v c="$2" '$1 == r && $2 == c { print $3 }' "$samples/calls" | sort -n |
+    awk '{ v[NR] = $1 } END { p = int(NR * 0.9 + 0.999); print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2, v[p], NR }'
+}
+
+pod_rows() {
+  local call runtime
+  for call in RunPodSandbox CreateContainer+StartContainer StopPodSandbox+RemovePodSandbox; do
+    for runtime in runc "${routes[@]}"; do
+      echo "$call $runtime $(quantiles runc "$call") $(quantiles "$runtime" "$call")"
+    done
+  done | awk '{ printf "| %s | %s | %.1f ms | %.1f ms | %.2f | %.2f | %d |\n", $1, $2, $6 / 1000, $7 / 1000, $6 / $3, $7 / $4, $8 }'
+}
+
+cni_mean() { awk '{ if ($2) printf "%.1f ms in each of %d", 1000 * $1 / $2, $2; else print "not known" }' "$samples/cni.$1"; }
+
+report_pods() {
+  cat <<T
+# Pods by each route beside the stock runtime's
+
+Made by \`benchmarks/side-by-side.sh --pods\`. Each turn makes a pod with a network by CNI's bridge plugin, a container in it, and removes
+both, once by each of: the stock runtime (\`runc\`, with a pause container), and ours with a pause container (\`kuasar-runc\`), by
+\`sandboxer = "shim"\` and by a proxy plugin. Ratios are to stock; below 1 is less time.
+
+$(machine)
+
+| | runtime | median | p90 | ratio of medians | ratio of p90 | n |
+|---|---|--:|--:|--:|--:|--:|
+$(pod_rows)
+
+In CNI plugins, by containerd's own count of all pods: set-up $(cni_mean set_up_pod), tear-down $(cni_mean tear_down_pod).
+T
+}
+
+report() {
+  local call
+  cat <<T
+# kuasar-runc beside the stock shim
+
+Made by \`benchmarks/side-by-side.sh\`. Ratios are ours to stock; below 1 is less time or memory than stock.
+
+$(machine)
 
 ## Time
 
@@ -259,11 +322,16 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 set_up >&2
 load_before=$(cut -d' ' -f1-3 /proc/loadavg)
-# Memory first: of a sandboxer that has done nothing else yet.
-measure_memory
-measure_starts
-measure_runs
-measure_calls
-report >"$samples/report.md"
+if [ -n "$pods" ]; then
+  measure_pods
+  report_pods >"$samples/report.md"
+else
+  # Memory first: of a sandboxer that has done nothing else yet.
+  measure_memory
+  measure_starts
+  measure_runs
+  measure_calls
+  report >"$samples/report.md"
+fi
 cat "$samples/report.md"
-[ -z "$save" ] || cp "$samples/report.md" benchmarks/results/side-by-side.md
+[ -z "$save" ] || cp "$samples/report.md" "benchmarks/results/${pods:+pods-}side-by-side.md"

@@ -5,14 +5,16 @@ using Kuasar.Testing.Cri;
 
 namespace SideBySide;
 
-/// <summary>Pods in the host's network: CNI plugins would take most of the time, and are the same for both runtimes.</summary>
-internal sealed class Pods(CallInvoker invoker)
+/// <summary>Pods of one kind, by CRI.</summary>
+/// <param name="invoker">containerd.</param>
+/// <param name="hostNetwork">No CNI: its plugins take most of the time, and are the same for all. Never with <c>sandboxer = "shim"</c>: containerd 2.1.9 panics.</param>
+internal sealed class Pods(CallInvoker invoker, bool hostNetwork)
 {
     private const string Label = "kuasar-side-by-side", Image = "localhost/busybox:1";
 
     private readonly RuntimeService.RuntimeServiceClient _cri = new(invoker);
 
-    private static NamespaceOption Namespaces => new() { Network = NamespaceMode.Node, Pid = NamespaceMode.Container };
+    private NamespaceOption Namespaces => new() { Network = hostNetwork ? NamespaceMode.Node : NamespaceMode.Pod, Pid = NamespaceMode.Container };
 
     private static CallOptions Bound => new(deadline: DateTime.UtcNow.AddMinutes(1));
 
@@ -76,7 +78,7 @@ internal sealed class Pods(CallInvoker invoker)
         }
     }
 
-    private static PodSandboxConfig NewConfig()
+    private PodSandboxConfig NewConfig()
     {
         var id = Guid.NewGuid().ToString("N");
         return new PodSandboxConfig

@@ -6,7 +6,7 @@ namespace Kuasar.Sandbox.Hosting;
 /// </summary>
 internal sealed class IdleTrimmer : IDisposable
 {
-    private const long Busy = 64 << 10, WorthIt = 1 << 20;
+    private const long Busy = 64 << 10, WorthIt = 256 << 10;
 
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(5);
 
@@ -20,6 +20,9 @@ internal sealed class IdleTrimmer : IDisposable
         var allocated = GC.GetTotalAllocatedBytes();
         if (allocated - _last < Busy && allocated - _lastTrim > WorthIt)
         {
+            // What has a finalizer, sockets and files for the most part, goes in the second.
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
             GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
             _lastTrim = allocated;
         }

@@ -108,19 +108,29 @@ internal sealed class PodSpec
         var access = OciSpec.Member(spec["root"], "readonly") is JsonValue value && value.TryGetValue<bool>(out var isReadOnly) && isReadOnly ? "ro" : "rw";
         foreach (var name in PodFiles.Names)
         {
-            if (Find(mounts, "/etc/" + name) is null)
+            var mount = Find(mounts, "/etc/" + name);
+            if (mount is null || IsOfPauseContainer(mount, name))
             {
+                mounts.Remove(mount);
                 Insert(mounts, "/etc/" + name, Path.Combine(Folder, name), access);
             }
         }
         // A private one is what a spec has by default; anything else has been asked for.
         var shm = Find(mounts, Shm);
-        if (shm is null || (OciSpec.Text(OciSpec.Member(shm, "type")), OciSpec.Text(OciSpec.Member(shm, "source"))) is ("tmpfs", "shm"))
+        if (shm is null || IsOfPauseContainer(shm, "shm") || (OciSpec.Text(OciSpec.Member(shm, "type")), OciSpec.Text(OciSpec.Member(shm, "source"))) is ("tmpfs", "shm"))
         {
             mounts.Remove(shm);
             Insert(mounts, Shm, Modes.HostIpc ? Shm : Path.Combine(Folder, "shm"), "rw");
         }
     }
+
+    /// <summary>
+    /// containerd 1.7 mounts what it would have made for a pause container, whether it has or not; where there is nothing it makes a
+    /// folder, of a file too.
+    /// </summary>
+    private bool IsOfPauseContainer(JsonNode mount, string name) =>
+        OciSpec.Text(OciSpec.Member(mount, "source"))?.EndsWith(
+            $"/io.containerd.grpc.v1.cri/sandboxes/{Path.GetFileName(Folder)}/{name}", StringComparison.Ordinal) ?? false;
 
     private static JsonNode? Find(JsonArray mounts, string destination) => mounts.FirstOrDefault(mount => DestinationOf(mount) == destination);
 

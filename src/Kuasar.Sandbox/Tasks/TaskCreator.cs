@@ -60,6 +60,7 @@ internal static partial class TaskCreator
             context.Events.Created(key, request, container.ProcessId);
             var task = new ContainerTask(context, key, resources, containerSpec, container, init);
             member.Settle(task);
+            spec.Release();
             return task;
         }
         catch

@@ -5,13 +5,13 @@ public sealed class Node
 {
     private readonly string _binaries;
 
-    private readonly string? _program;
+    private readonly SandboxerPlan _plan;
 
-    private Node(Bed bed, string binaries, string runDirectory, string? program)
+    private Node(Bed bed, string binaries, string runDirectory, SandboxerPlan plan)
     {
         Bed = bed;
         _binaries = binaries;
-        _program = program;
+        _plan = plan;
         RunDirectory = runDirectory;
         Client = new ContainerdClient(bed.Socket, "default");
     }
@@ -34,12 +34,12 @@ public sealed class Node
     internal string SandboxerLog => Path.Combine(Bed.Folder, "sandboxer.log");
 
     /// <summary>
-    /// Starts one; served by <paramref name="other"/>'s sandboxer if given, else by one of its own, which is <paramref name="program"/> if given.
+    /// Starts one; served by <paramref name="other"/>'s sandboxer if given, else by one of its own.
     /// </summary>
-    internal static async Task<Node> StartAsync(string name, string binaries, Node? other = null, string? program = null)
+    internal static async Task<Node> StartAsync(string name, string binaries, Node? other = null, SandboxerPlan? plan = null)
     {
         var bed = new Bed(name);
-        var node = new Node(bed, binaries, other?.RunDirectory ?? Path.Combine(bed.Run, "k"), program);
+        var node = new Node(bed, binaries, other?.RunDirectory ?? Path.Combine(bed.Run, "k"), plan ?? new SandboxerPlan());
         try
         {
             await bed.PrepareAsync();
@@ -65,11 +65,12 @@ public sealed class Node
         }
     }
 
-    internal async Task StartSandboxerAsync() =>
-        Sandboxer = _program is null
-            ? await SandboxerProcess.StartAsync(
-                Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer"), RunDirectory, Bed.Runc, SandboxerLog, "--proxy", ProxySocket, "--containerd", Bed.Socket)
-            : await SandboxerProcess.StartAsync(_program, RunDirectory, Bed.Runc, SandboxerLog);
+    internal async Task StartSandboxerAsync()
+    {
+        string[] proxy = _plan.HasProxy ? ["--proxy", ProxySocket, "--containerd", Bed.Socket] : [];
+        Sandboxer = await SandboxerProcess.StartAsync(
+            _plan.Program ?? Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer"), RunDirectory, Bed.Runc, SandboxerLog, ["--log-level", _plan.LogLevel, .. proxy]);
+    }
 
     /// <summary>After containerd was started again: its event stream has ended with it.</summary>
     internal async Task ReopenEventsAsync()
@@ -96,16 +97,21 @@ public sealed class Node
         // The bridge stays for the next pod.
         problems.AddRange(left.Where(l => !l.StartsWith("link ", StringComparison.Ordinal)));
         // Another's sandboxer has others' tasks.
-        foreach (var records in (string[])["tasks", "sandboxes"])
+        if (Sandboxer is not null)
         {
-            if (Sandboxer is not null && Directory.Exists(Path.Combine(RunDirectory, records)))
-            {
-                problems.AddRange(Directory.EnumerateFiles(Path.Combine(RunDirectory, records), "*", SearchOption.AllDirectories).Select(f => $"file {f}"));
-            }
+            problems.AddRange(Records().Select(file => $"file {file}"));
         }
         await Bed.CleanAsync();
         return problems;
     }
+
+    /// <summary>The files that the sandboxer keeps of tasks and sandboxes.</summary>
+    internal IEnumerable<string> Records() =>
+        from records in (string[])["tasks", "sandboxes"]
+        let folder = Path.Combine(RunDirectory, records)
+        where Directory.Exists(folder)
+        from file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+        select file;
 
     private void InstallBinaries()
     {

@@ -13,7 +13,7 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
     {
         if (run.IsUp && Wanted)
         {
-            _node = await run.StartNodeAsync(name, Other, Program);
+            _node = await run.StartNodeAsync(name, Other, Plan);
         }
     }
 
@@ -29,8 +29,8 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
     /// <summary>Whose sandboxer serves this node; null for one of its own.</summary>
     protected virtual Node? Other => null;
 
-    /// <summary>What serves this node in place of kuasar-runc-sandboxer.</summary>
-    protected virtual string? Program => null;
+    /// <summary>What serves this node; null for the usual.</summary>
+    protected virtual SandboxerPlan? Plan => null;
 
     /// <summary>Whether the tests run with this runtime.</summary>
     protected virtual bool Wanted => true;

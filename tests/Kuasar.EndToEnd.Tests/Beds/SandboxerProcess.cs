@@ -23,7 +23,7 @@ internal sealed class SandboxerProcess
     internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string runc, string log, params string[] more)
     {
         string[] arguments = ["-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log,
-            program, "--run-dir", runDirectory, "--runtime", runc, "--log-level", "debug", .. more];
+            program, "--run-dir", runDirectory, "--runtime", runc, .. more];
         var process = Process.Start(new ProcessStartInfo("/bin/sh", arguments))!;
         var sandboxer = new SandboxerProcess(process, runDirectory);
         try

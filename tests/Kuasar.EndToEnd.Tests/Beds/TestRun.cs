@@ -50,8 +50,8 @@ public sealed class TestRun : IAsyncLifetime
         Assert.True(_failure is null, "the run could not be set up: see the errors at its end");
     }
 
-    internal Task<Node> StartNodeAsync(string name, Node? other = null, string? program = null) =>
-        Node.StartAsync(name, _binaries, other, program);
+    internal Task<Node> StartNodeAsync(string name, Node? other = null, SandboxerPlan? plan = null) =>
+        Node.StartAsync(name, _binaries, other, plan);
 
     public async ValueTask DisposeAsync()
     {

@@ -1,3 +1,5 @@
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Kuasar.Protocol.Contracts.TaskV3;
 using Kuasar.Protocol.Contracts.Types;
@@ -29,6 +31,37 @@ public sealed class HandMadeBundleTests(TestRun run, SandboxerNode own) : Sandbo
         Assert.Equal((pid, 5u), (deleted.Pid, deleted.ExitStatus));
         await FailsAsync(StatusCode.NotFound, async () => await Tasks.DeleteAsync(new DeleteRequest { Id = container.Id }, InDefault));
         Assert.Empty(Proc.MountsBelow(bundle));
+    }
+
+    // The task's address is in fields 11 and 12 of the request from 2.3.1 on, should they come as far; before, in runc's options 12 and 13.
+    // From 2.3 on Shutdown follows each Delete, though the sandboxer has other tasks.
+    [Fact]
+    public async Task What_later_versions_of_containerd_send_is_understood_or_ignored()
+    {
+        var container = await NewAsync(new ContainerPlan(), "true");
+        var mounts = await container.Client.Snapshots.MountsAsync(new() { Snapshotter = Node.Bed.Snapshotter, Key = container.Id }, ContainerdClient.Options);
+        var bundle = Bundle(OciSpec.Container("input", container.Id, "sh", "-c", "exit 6").ToJsonString());
+        byte[] address = [.. "unix:///run/other.sock"u8];
+        var request = new CreateTaskRequest
+        {
+            Id = container.Id,
+            Bundle = bundle,
+            Rootfs = { mounts.Mounts },
+            Options = new Any { TypeUrl = "containerd.runc.v1.Options", Value = ByteString.CopyFrom(AddressFields(12)) },
+        };
+        request.MergeFrom(AddressFields(11));
+
+        await Tasks.CreateAsync(request, InDefault);
+        await Tasks.StartAsync(new StartRequest { Id = container.Id }, InDefault);
+        Assert.Equal(6u, (await Tasks.WaitAsync(new WaitRequest { Id = container.Id }, InDefault)).ExitStatus);
+        await Tasks.DeleteAsync(new DeleteRequest { Id = container.Id }, InDefault);
+        await Tasks.ShutdownAsync(new ShutdownRequest { Id = container.Id, Now = true }, InDefault);
+
+        await OthersAreServedAsync();
+
+        // A text and a number, the number's field being the next.
+        byte[] AddressFields(int field) =>
+            [(byte)(field << 3 | 2), (byte)address.Length, .. address, (byte)((field + 1) << 3), 3];
     }
 
     [Fact]

@@ -36,6 +36,29 @@ internal static class Proc
             .Select(folder => int.TryParse(Path.GetFileName(folder), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) ? pid : 0)
             .Where(pid => pid > 0);
 
+    /// <summary>Children, their children and so on, zombies too.</summary>
+    internal static HashSet<int> Descendants(int pid)
+    {
+        var children = Pids().ToLookup(Parent);
+        var found = new HashSet<int>();
+        var open = new Queue<int>([pid]);
+        while (open.TryDequeue(out var parent))
+        {
+            foreach (var child in children[parent].Where(found.Add))
+            {
+                open.Enqueue(child);
+            }
+        }
+        return found;
+    }
+
+    /// <summary>Its memory; a page that n processes share counts 1/n in each.</summary>
+    internal static double PssMiB(int pid)
+    {
+        var line = File.ReadLines($"/proc/{pid}/smaps_rollup").Single(l => l.StartsWith("Pss:", StringComparison.Ordinal));
+        return double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) / 1024;
+    }
+
     internal static int FileDescriptors(int pid) => Directory.EnumerateFileSystemEntries($"/proc/{pid}/fd").Count();
 
     /// <summary>What each file descriptor is, for a failure's message.</summary>

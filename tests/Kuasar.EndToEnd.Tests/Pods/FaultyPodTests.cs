@@ -10,10 +10,14 @@ public sealed class FaultyNode(TestRun run) : OwnNode(run, "sandboxes")
 {
     protected override bool Wanted => Settings.IsOurs;
 
-    // As this program: .../bin/Release/net10.0
-    protected override string? Program => Path.Combine(
-        Settings.Repository, "tests/Kuasar.FaultySandboxer",
-        Path.GetRelativePath(Path.Combine(Settings.Repository, "tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory), "kuasar-faulty-sandboxer");
+    protected override SandboxerPlan Plan => new()
+    {
+        // As this program: .../bin/Release/net10.0
+        Program = Path.Combine(
+            Settings.Repository, "tests/Kuasar.FaultySandboxer",
+            Path.GetRelativePath(Path.Combine(Settings.Repository, "tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory), "kuasar-faulty-sandboxer"),
+        HasProxy = false,
+    };
 }
 
 /// <summary>Pods of containerd's shim controller, <c>sandboxer = "shim"</c>: no pause container, and the sandboxer's errors are containerd's.</summary>

@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Grpc.Core;
 using Kuasar.Protocol.Contracts.Cri;
 using Kuasar.Protocol.Contracts.SandboxServices;
@@ -82,6 +83,37 @@ public sealed class ProxyRouteTests(TestRun run, ProxyRouteNode own) : SandboxPo
         Assert.Equal(StatusCode.InvalidArgument, await CodeAsync(() => controller.CreateAsync(new ControllerCreateRequest { SandboxId = "../up" }, headers)));
         Assert.Equal(StatusCode.InvalidArgument, await CodeAsync(() => controller.CreateAsync(new ControllerCreateRequest { SandboxId = "fine" })));
         Assert.Equal(("alive\n", 0), await pod.ExecAsync("echo", "alive"));
+    }
+
+    // The CRI of 2.1.9 has no call for it; this is what that of later versions sends.
+    [Fact]
+    public async Task Limits_of_a_pod_can_be_changed()
+    {
+        await using var pod = await RunAsync("pod-update");
+        await pod.StartContainerAsync(null, "sleep", "3600");
+        var init = await InitOfAsync(pod.ContainerId);
+        using var channel = ContainerdChannel.ForSocket(Node.ProxySocket);
+        var controller = new Controller.ControllerClient(channel.Invoker);
+        var headers = new Metadata { { "containerd-namespace", "k8s.io" } };
+
+        await controller.UpdateAsync(Update("""
+            {
+              "Overhead": { "memory_limit_in_bytes": 16777216, "cpu_period": 100000, "cpu_quota": 5000 },
+              "Resources": { "memory_limit_in_bytes": 134217728, "cpu_period": 100000, "cpu_quota": 25000, "hugepage_limits": [] }
+            }
+            """), headers);
+
+        Assert.Equal(144 << 20, Cgroup.MemoryLimit(init, above: true));
+        Assert.Equal((30000, 100000), Cgroup.CpuQuota(init, above: true));
+        Assert.Equal(StatusCode.InvalidArgument, await CodeAsync(() => controller.UpdateAsync(Update("[]"), headers)));
+        Assert.Equal(("alive\n", 0), await pod.ExecAsync("echo", "alive"));
+
+        ControllerUpdateRequest Update(string json) => new()
+        {
+            SandboxId = pod.Id,
+            Sandbox = new() { SandboxId = pod.Id, Extensions = { ["updated-resources"] = new() { TypeUrl = "io.containerd.cri.v1/UpdatedResources", Value = ByteString.CopyFromUtf8(json) } } },
+            Fields = { "extensions.updated-resources" },
+        };
     }
 
     private static async Task<StatusCode> CodeAsync<T>(Func<AsyncUnaryCall<T>> call) =>

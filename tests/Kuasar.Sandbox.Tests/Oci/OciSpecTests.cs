@@ -73,4 +73,17 @@ public sealed class OciSpecTests : IDisposable
         Assert.Equal(own, spec.HasOwnPidNamespace);
         Assert.Null(spec.Annotation("a"));
     }
+
+    [Fact]
+    public void What_is_let_go_is_read_again_from_the_bundle()
+    {
+        var spec = Load("""{"ociVersion":"1","linux":{"namespaces":[{"type":"pid"}]}}""");
+        spec.Release();
+        File.WriteAllText(_bed.PathOf("config.json"), """{"ociVersion":"2"}""");
+
+        Assert.Equal("2", (string?)spec.Json["ociVersion"]);
+        Assert.True(spec.HasOwnPidNamespace);
+        File.Delete(_bed.PathOf("config.json"));
+        Assert.True(spec.HasOwnPidNamespace);
+    }
 }

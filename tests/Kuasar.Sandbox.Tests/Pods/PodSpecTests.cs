@@ -136,6 +136,26 @@ public sealed class PodSpecTests
         Assert.Contains(OwnShm, Binds(spec));
     }
 
+    [Fact]
+    public void What_containerd_1_7_mounts_of_a_pause_container_that_is_not_is_replaced()
+    {
+        var spec = Load("kubelet-default");
+        var mounts = spec["mounts"]!.AsArray();
+        mounts.RemoveAll(m => (string?)m!["destination"] == "/dev/shm");
+        foreach (var (destination, name) in ((string, string)[])[("/etc/hosts", "hosts"), ("/etc/resolv.conf", "resolv.conf"), ("/dev/shm", "shm")])
+        {
+            mounts.Add((JsonNode)new JsonObject
+            {
+                ["destination"] = destination,
+                ["type"] = "bind",
+                ["source"] = $"/var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/pod/{name}",
+                ["options"] = new JsonArray("rbind", "rprivate", "rw"),
+            });
+        }
+        Pod(s_default).Apply(spec, "c1");
+        Assert.Equal($"{OwnShm} {Etc}".Split(' ').Order(StringComparer.Ordinal), Binds(spec).Order(StringComparer.Ordinal));
+    }
+
     private static JsonObject Load(string name) =>
         JsonNode.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Pods/Fixtures", name + ".json")))!.AsObject();
 

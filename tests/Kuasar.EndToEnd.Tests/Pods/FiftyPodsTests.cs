@@ -1,0 +1,43 @@
+namespace Kuasar.EndToEnd.Tests.Pods;
+
+/// <summary>When the others are through: how much garbage a burst leaves depends on what else the machine does.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class FiftyPods
+{
+    public const string Name = "fifty pods";
+}
+
+public sealed class FiftyShimNode(TestRun run) : OwnNode(run, "fifty-shim")
+{
+    protected override bool Wanted => Settings.IsOurs;
+
+    protected override SandboxerPlan Plan => new() { HasProxy = false, LogLevel = "info" };
+}
+
+/// <summary>The sandboxer has no gRPC here.</summary>
+[Collection(FiftyPods.Name)]
+public sealed class FiftyShimPodsTests(TestRun run, FiftyShimNode own) : FiftyPodsTestBase(run, own), IClassFixture<FiftyShimNode>
+{
+    protected override string Handler => "kuasar-runc-shim";
+
+    // The goal is 20, and not met on a busy machine: 18.8 to 19.4 alone, 21.0 to 22.4 at a load of 20 on two cores, where a burst leaves
+    // more of the heap in use. This keeps it from growing until that is mended.
+    protected override double PssLimitMiB => 24;
+}
+
+public sealed class FiftyProxyNode(TestRun run) : OwnNode(run, "fifty-proxy")
+{
+    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
+
+    protected override SandboxerPlan Plan => new() { LogLevel = "info" };
+}
+
+[Collection(FiftyPods.Name)]
+public sealed class FiftyProxyPodsTests(TestRun run, FiftyProxyNode own) : FiftyPodsTestBase(run, own), IClassFixture<FiftyProxyNode>
+{
+    protected override string Handler => "kuasar-runc-proxy";
+
+    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
+
+    protected override double PssLimitMiB => 40;
+}
