@@ -116,6 +116,14 @@ internal sealed class SandboxBed : IAsyncDisposable
     internal Task<WaitSandboxResponse> WaitAsync(string id = "pod") =>
         Sandboxes.WaitSandboxAsync(new WaitSandboxRequest { SandboxId = id }).ResponseAsync.InTime();
 
+    /// <summary>The answer of a Wait that the sandbox has: the call after it on the connection has been answered.</summary>
+    internal async Task<Task<WaitSandboxResponse>> BeginWaitAsync(string id = "pod")
+    {
+        var wait = WaitAsync(id);
+        await StatusAsync(id);
+        return wait;
+    }
+
     internal Task<ShutdownSandboxResponse> ShutdownAsync(string id = "pod") =>
         Sandboxes.ShutdownSandboxAsync(new ShutdownSandboxRequest { SandboxId = id }).ResponseAsync.InTime();
 

@@ -49,7 +49,7 @@ public sealed class SandboxEndTests : IAsyncLifetime
     {
         await _bed.RunAsync();
         var container = await _bed.RunTaskAsync("c");
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         _bed.Sandboxer.OnDisposeAsync = () => container.Deletes == 1 ? SystemTask.CompletedTask : throw new InvalidOperationException("a container is left");
 
         await _bed.ShutdownAsync();
@@ -123,7 +123,7 @@ public sealed class SandboxEndTests : IAsyncLifetime
             sandbox.End.SetResult(new ExitStatus(143, DateTimeOffset.UnixEpoch));
             return SystemTask.CompletedTask;
         };
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
 
         await _bed.StopAsync();
 
@@ -136,7 +136,7 @@ public sealed class SandboxEndTests : IAsyncLifetime
     {
         await _bed.RunAsync();
         await _bed.RunTaskAsync("c");
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         _bed.Sandboxer.OnStop = (_, _) => throw new SandboxException(SandboxError.Unavailable, "not now");
 
         await SandboxBed.Fails(StatusCode.Unavailable, () => _bed.StopAsync());
@@ -155,7 +155,7 @@ public sealed class SandboxEndTests : IAsyncLifetime
         await _bed.RunAsync();
         _bed.Sandboxer.OnStop = (_, _) => throw new SandboxException(SandboxError.Unavailable, "not now");
         await SandboxBed.Fails(StatusCode.Unavailable, () => _bed.StopAsync());
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
 
         _bed.Sandboxer.Last.End.SetResult(new ExitStatus(9, DateTimeOffset.UnixEpoch));
 

@@ -90,7 +90,7 @@ public sealed class SandboxFailureTests : IAsyncLifetime
         _bed.Sandboxer.OnStart = (_, _) => Throw();
         _bed.Sandboxer.OnDisposeAsync = () => step == "start" ? Task.CompletedTask : Throw();
         await _bed.CreateAsync();
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
 
         var error = await SandboxBed.Fails(StatusCode.Unavailable, () => _bed.StartAsync("pod"));
 
@@ -122,7 +122,7 @@ public sealed class SandboxFailureTests : IAsyncLifetime
     public async Task Stop_that_fails_does_not_keep_Shutdown_from_removing()
     {
         await _bed.RunAsync();
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         _bed.Sandboxer.OnStop = (_, _) => Throw();
 
         await _bed.ShutdownAsync();
@@ -192,7 +192,7 @@ public sealed class SandboxFailureTests : IAsyncLifetime
 
         Assert.Equal("SANDBOX_NOTREADY", await _bed.StateAsync());
         var second = _bed.StopAsync();
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         stopping.SetResult();
         await second.InTime();
         await wait.InTime();

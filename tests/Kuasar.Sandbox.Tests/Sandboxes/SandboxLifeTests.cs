@@ -161,7 +161,7 @@ public sealed class SandboxLifeTests : IAsyncLifetime
 
         Assert.Equal("SANDBOX_NOTREADY", await _bed.StateAsync());
         Assert.Equal("linux", (await _bed.Sandboxes.PlatformAsync(new PlatformRequest { SandboxId = "pod" }).ResponseAsync.InTime()).Platform.Os);
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         await SandboxBed.Fails(StatusCode.FailedPrecondition, async () => await _bed.CreateTaskAsync("c"));
         await SandboxBed.Fails(StatusCode.FailedPrecondition, async () => await _bed.Sandboxes.PingSandboxAsync(new PingRequest { SandboxId = "pod" }));
         Assert.False(wait.IsCompleted);

@@ -20,7 +20,7 @@ public sealed class SandboxRaceTests : IAsyncLifetime
         await _bed.CreateAsync();
         var start = _bed.StartAsync("pod");
         await Within.Until(() => _bed.Sandboxer.Log.Contains("start pod"));
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
 
         await _bed.StopAsync();
 
@@ -159,7 +159,7 @@ public sealed class SandboxRaceTests : IAsyncLifetime
         await Within.Until(() => _bed.Sandboxer.Log.Contains("stop pod 0"));
         await patience.CancelAsync();
         await SandboxBed.Fails(StatusCode.Cancelled, () => stop);
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
 
         stopping.SetResult();
 

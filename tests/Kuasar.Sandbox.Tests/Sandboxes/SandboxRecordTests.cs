@@ -186,7 +186,7 @@ public sealed class SandboxRecordTests : IAsyncLifetime
         await _bed.RunAsync("pod2");
         await _bed.RunTaskAsync("c");
         var alien = await _bed.RunTaskAsync("d", "pod2");
-        var wait = _bed.WaitAsync();
+        var wait = await _bed.BeginWaitAsync();
         // A container's delete, as a restarted containerd has it run, is of the container alone.
         await RemoveAsync("c");
         Assert.Equal("SANDBOX_READY", await _bed.StateAsync());
