@@ -215,20 +215,27 @@ measure_pods() {
 
 # --- the report -------------------------------------------------------------------------------------------------------
 
-# numbers: minimum, median and count of the numbers on stdin.
-numbers() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[1], NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2, NR }'; }
+# numbers: minimum, median, 90th percentile and count of the numbers on stdin.
+numbers() {
+  sort -n | awk '{ v[NR] = $1 }
+    END { if (NR) print v[1], NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2, v[int(NR * 0.9 + 0.999)], NR }'
+}
 
-# row LABEL DIVISOR UNIT DECIMALS: from the numbers "min median n min median n" of stock and ours on stdin.
+# row LABEL DIVISOR UNIT DECIMALS: from what "numbers" says of stock and of ours on stdin.
 row() {
   awk -v label="$1" -v d="$2" -v u="$3" -v p="$4" '{
     f = "%." p "f / %." p "f " u
-    printf "| %s | " f " | " f " | %.2f / %.2f | %d |\n", label, $1 / d, $2 / d, $4 / d, $5 / d, $4 / $1, $5 / $2, $3 }'
+    printf "| %s | " f " | " f " | %.2f / %.2f | %d |\n", label, $1 / d, $2 / d, $5 / d, $6 / d, $5 / $1, $6 / $2, $4 }'
 }
 
 # column NAME NUMBER
 column() { echo "$(awk -v c="$2" '{ print $c }' "$samples/$1.stock" | numbers) $(awk -v c="$2" '{ print $c }' "$samples/$1.ours" | numbers)"; }
 
-calls() { echo "$(awk -v c="$1" '$1 == "runc" && $2 == c { print $3 }' "$samples/calls" | numbers) $(awk -v c="$1" '$1 == "kuasar-runc" && $2 == c { print $3 }' "$samples/calls" | numbers)"; }
+# calls CALL RUNTIME: of stock and of the runtime, what "numbers" says of the call's microseconds.
+calls() {
+  local runtime
+  for runtime in runc "$2"; do awk -v r="$runtime" -v c="$1" '$1 == r && $2 == c { print $3 }' "$samples/calls" | numbers; done | xargs
+}
 
 memory_rows() {
   awk '{ pss[$1, $2] = $3; processes[$1, $2] = $4; threads[$1, $2] = $5; if ($1 == "ours") order[++n] = $2 }
@@ -252,19 +259,13 @@ machine() {
 T
 }
 
-# quantiles RUNTIME CALL: median, 90th percentile and count of the call's microseconds.
-quantiles() {
-  awk -v r="$1" -v c="$2" '$1 == r && $2 == c { print $3 }' "$samples/calls" | sort -n |
-    awk '{ v[NR] = $1 } END { p = int(NR * 0.9 + 0.999); print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2, v[p], NR }'
-}
-
 pod_rows() {
   local call runtime
   for call in RunPodSandbox CreateContainer+StartContainer StopPodSandbox+RemovePodSandbox; do
     for runtime in runc "${routes[@]}"; do
-      echo "$call $runtime $(quantiles runc "$call") $(quantiles "$runtime" "$call")"
+      echo "$call $runtime $(calls "$call" "$runtime")"
     done
-  done | awk '{ printf "| %s | %s | %.1f ms | %.1f ms | %.2f | %.2f | %d |\n", $1, $2, $6 / 1000, $7 / 1000, $6 / $3, $7 / $4, $8 }'
+  done | awk '{ printf "| %s | %s | %.1f ms | %.1f ms | %.2f | %.2f | %d |\n", $1, $2, $8 / 1000, $9 / 1000, $8 / $4, $9 / $5, $10 }'
 }
 
 cni_mean() { awk '{ if ($2) printf "%.1f ms in each of %d", 1000 * $1 / $2, $2; else print "not known" }' "$samples/cni.$1"; }
@@ -305,7 +306,7 @@ Minimum / median of n samples each, taken in turns.
 $(column start 1 | row 'shim `start`, wall time' 1000 ms 2)
 $(column start 2 | row 'shim `start`, peak memory' 1024 MiB 2)
 $(column ctr 1 | row '`ctr run --rm` of `true`' 1000 ms 0)
-$(for call in RunPodSandbox CreateContainer+StartContainer StopPodSandbox+RemovePodSandbox; do calls $call | row $call 1000 ms 0; done)
+$(for call in RunPodSandbox CreateContainer+StartContainer StopPodSandbox+RemovePodSandbox; do calls $call kuasar-runc | row $call 1000 ms 0; done)
 
 ## Memory of the management processes
 

@@ -1,4 +1,4 @@
-// The part of side-by-side.sh and pods-side-by-side.sh that speaks CRI: makes and removes pods, and times what a kubelet waits for.
+// The part of side-by-side.sh that speaks CRI: makes and removes pods, and times what a kubelet waits for.
 using System.CommandLine;
 using Grpc.Core;
 using Kuasar.Testing;
