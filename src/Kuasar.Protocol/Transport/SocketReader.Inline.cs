@@ -4,16 +4,19 @@ namespace Kuasar.Protocol.Transport;
 
 /// <content>
 /// Work on the reader thread. Short work costs less than handing it to the pool; without the hop a lone call takes half the time,
-/// and what a batch of calls sends leaves together at its end. But it is code of others: work that is not short goes to the pool,
+/// and what a batch of calls sends leaves together, in shares: the peer works on one while the next is made. But it is code of others: work that is not short goes to the pool,
 /// and work that takes long, or waits for this very connection, loses the reader's role to a new thread after a millisecond or
 /// two (<see cref="InlineMonitor"/>). Then its thread ends with it.
 /// </content>
 internal sealed partial class SocketReader
 {
-    /// <summary>About what it costs to have work run by the pool.</summary>
+    /// <summary>
+    /// About what it costs to have work run by the pool. Also how long what works write gathers: measured with 64 callers, where 100 µs
+    /// let the two sides take turns, at half the calls, and 2 µs spent more on sending than it gained.
+    /// </summary>
     private static readonly long s_short = Stopwatch.Frequency / 100_000;
 
-    /// <summary>Others shall not wait so long: neither for their work nor for what is written to leave.</summary>
+    /// <summary>Others shall not wait so long for their work.</summary>
     private static readonly long s_long = Stopwatch.Frequency / 10_000;
 
     /// <summary>So many works that are not short, in excess of short ones, and the pool has a turn.</summary>
@@ -92,7 +95,7 @@ internal sealed partial class SocketReader
             {
                 break;
             }
-            if (end - held > s_long)
+            if (end - held > s_short)
             {
                 sink.Writer.Release();
                 sink.Writer.Hold();
