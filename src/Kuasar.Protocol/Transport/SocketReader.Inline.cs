@@ -4,7 +4,8 @@ namespace Kuasar.Protocol.Transport;
 
 /// <content>
 /// Work on the reader thread. Short work costs less than handing it to the pool; without the hop a lone call takes half the time,
-/// and what a batch of calls sends leaves together, in shares: the peer works on one while the next is made. But it is code of others: work that is not short goes to the pool,
+/// and what a batch of calls sends leaves together, in shares, so that the peer works on one while the next is made. But it is code of
+/// others: work that is not short goes to the pool,
 /// and work that takes long, or waits for this very connection, loses the reader's role to a new thread after a millisecond or
 /// two (<see cref="InlineMonitor"/>). Then its thread ends with it.
 /// </content>
