@@ -71,6 +71,18 @@ public sealed class StartTests : IDisposable
         Assert.Equal(ShimUnderTest.Containerd, request.Containerd.GrpcAddress);
     }
 
+    /// <summary>containerd 2.3 takes an answer that parses as a protobuf result for one; every version takes JSON that does not.</summary>
+    [Fact]
+    public void Start_Answer_IsNoProtobufResult()
+    {
+        using var sandboxer = Sandboxer([]);
+
+        var result = _shim.Start("a");
+
+        Assert.Equal(Json, result.Text);
+        Assert.Throws<InvalidProtocolBufferException>(() => BootstrapResult.Parser.ParseFrom(result.Output));
+    }
+
     [Fact]
     public void Start_Version2_WritesTheAddressFile()
     {

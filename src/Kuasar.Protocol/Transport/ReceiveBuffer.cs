@@ -9,6 +9,9 @@ internal sealed class ReceiveBuffer
     private const int Size = 64 * 1024;
     private const int MinFree = 4096;
 
+    /// <summary>An array so large is kept, once a frame wanted it: 64 KiB, a common size, are more than that in a frame.</summary>
+    private const int Kept = 2 * Size;
+
     private byte[] _array = [];
     private int _start;
     private int _end;
@@ -34,8 +37,8 @@ internal sealed class ReceiveBuffer
         if (IsEmpty)
         {
             _start = _end = 0;
-            // A large array served a large frame.
-            if (_array.Length >= wanted && _array.Length <= Math.Max(Size, total))
+            // A larger array served a large frame.
+            if (_array.Length >= wanted && _array.Length <= Math.Max(Kept, total))
             {
                 return;
             }

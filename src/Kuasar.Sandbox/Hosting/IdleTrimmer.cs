@@ -1,8 +1,8 @@
 namespace Kuasar.Sandbox.Hosting;
 
 /// <summary>
-/// Gives garbage back to the system once a busy time is over: a resident server is idle most of its life, and its first generation is as
-/// large as the processor's cache.
+/// Gives memory back to the system once a busy time is over, as a resident server is idle most of its life: garbage, since the first
+/// generation is as large as the processor's cache, and the pages of files (<see cref="FilePages"/>).
 /// </summary>
 internal sealed class IdleTrimmer : IDisposable
 {
@@ -20,11 +20,14 @@ internal sealed class IdleTrimmer : IDisposable
         var allocated = GC.GetTotalAllocatedBytes();
         if (allocated - _last < Busy && allocated - _lastTrim > WorthIt)
         {
+            // Found before, as finding makes garbage; given back after, as collecting uses them.
+            var pages = FilePages.FindUnchanged();
             // What has a finalizer, sockets and files for the most part, goes in the second.
             GC.Collect();
             GC.WaitForPendingFinalizers();
             GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-            _lastTrim = allocated;
+            FilePages.Forget(pages);
+            _lastTrim = allocated = GC.GetTotalAllocatedBytes();
         }
         _last = allocated;
     }
