@@ -20,9 +20,7 @@ public sealed class FiftyShimPodsTests(TestRun run, FiftyShimNode own) : FiftyPo
 {
     protected override string Handler => "kuasar-runc-shim";
 
-    // The goal is 20, and not met on a busy machine: 18.8 to 19.4 alone, 21.0 to 22.4 at a load of 20 on two cores, where a burst leaves
-    // more of the heap in use. This keeps it from growing until that is mended.
-    protected override double PssLimitMiB => 24;
+    protected override double PssLimitMiB => 20;
 }
 
 public sealed class FiftyProxyNode(TestRun run) : OwnNode(run, "fifty-proxy")
