@@ -2,17 +2,19 @@ using Kuasar.Sandbox;
 
 namespace RuncSandboxer;
 
-internal sealed class RuncContainer(OciRuntime runtime, ContainerSpec spec, HostProcess init) : Container
+internal sealed class RuncContainer(OciRuntime runtime, ContainerSpec spec, HostProcess init, Cgroup? cgroup) : Container
 {
     public override int ProcessId => init.ProcessId;
 
     public override Task<ExitStatus> Exited => init.Exited;
 
-    public override Cgroup? Cgroup { get; } = Cgroup.OfProcess(init.ProcessId);
+    public override Cgroup? Cgroup => cgroup;
 
     public override bool OutlivesInit => !spec.Oci.HasOwnPidNamespace;
 
     public override Task StartAsync(CancellationToken cancellationToken) => runtime.StartAsync(spec, cancellationToken);
+
+    public override async Task<bool> IsStartedAsync(CancellationToken cancellationToken) => await runtime.GetStatusAsync(spec, cancellationToken) != "created";
 
     public override async Task<ContainerProcess> StartExecAsync(ExecSpec exec, CancellationToken cancellationToken) =>
         await runtime.ExecAsync(spec, exec, cancellationToken);

@@ -13,10 +13,18 @@ namespace RuncSandboxer;
 /// </summary>
 internal sealed class RuncSandboxer(string runtimePath, bool systemdCgroup) : Sandboxer
 {
-    public override Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken)
+    public override Task<Sandbox> CreateSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken) =>
+        Task.FromResult<Sandbox>(spec.Pod is null ? new RuncSandbox(RuntimeOf(spec)) : new RuncPod(new LinuxPod(spec, Services), RuntimeOf(spec)));
+
+    public override Task<Sandbox> RecoverSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken)
     {
-        OciRuntime NewRuntime(Options options) => RuntimeFor(spec, options);
-        return Task.FromResult<Sandbox>(spec.Pod is null ? new RuncSandbox(NewRuntime) : new RuncPod(new LinuxPod(spec, Services), NewRuntime));
+        if (spec.Pod is null || !spec.WasStarted)
+        {
+            return CreateSandboxAsync(spec, cancellationToken);
+        }
+        var pod = new LinuxPod(spec, Services);
+        pod.Recover();
+        return Task.FromResult<Sandbox>(new RuncPod(pod, RuntimeOf(spec)));
     }
 
     public override async Task<RuntimeInfo> GetInfoAsync(CancellationToken cancellationToken)
@@ -31,7 +39,7 @@ internal sealed class RuncSandboxer(string runtimePath, bool systemdCgroup) : Sa
     }
 
     // runc knows containers by id alone, so each containerd and namespace has a state folder of its own.
-    private OciRuntime RuntimeFor(SandboxSpec sandbox, Options options) => new(new OciRuntimeOptions
+    private Func<Options, OciRuntime> RuntimeOf(SandboxSpec sandbox) => options => new OciRuntime(new OciRuntimeOptions
     {
         Path = options.BinaryName.Length > 0 ? options.BinaryName : runtimePath,
         Root = Path.Combine(options.Root.Length > 0 ? options.Root : Path.Combine(Services.RunDirectory, "runtime"), sandbox.Instance, sandbox.Namespace),
@@ -45,9 +53,18 @@ internal class RuncSandbox(Func<Options, OciRuntime> runtimeFor) : Sandbox
 {
     public override async Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
+        var runtime = RuntimeFor(spec);
+        var init = await runtime.CreateAsync(spec, cancellationToken);
+        return new RuncContainer(runtime, spec, init, Cgroup.OfProcess(init.ProcessId));
+    }
+
+    public override Task<Container> RecoverContainerAsync(ContainerSpec spec, HostProcess init, Cgroup? cgroup, CancellationToken cancellationToken) =>
+        Task.FromResult<Container>(new RuncContainer(RuntimeFor(spec), spec, init, cgroup));
+
+    private OciRuntime RuntimeFor(ContainerSpec spec)
+    {
         TypeUrl.TryUnpack<Options>(spec.Options, out var options);
-        var runtime = runtimeFor(options ?? new Options());
-        return new RuncContainer(runtime, spec, await runtime.CreateAsync(spec, cancellationToken));
+        return runtimeFor(options ?? new Options());
     }
 }
 

@@ -26,6 +26,18 @@ public abstract class Container : ContainerProcess
     /// <summary>Starts one more process. It is returned running, or already ended.</summary>
     public virtual Task<ContainerProcess> StartExecAsync(ExecSpec exec, CancellationToken cancellationToken) => throw Unimplemented("exec");
 
+    /// <summary>
+    /// Whether the user's process has been run; asked of a container of an earlier life that ended in the middle of <see cref="StartAsync"/>.
+    /// By default it is taken for run.
+    /// </summary>
+    public virtual Task<bool> IsStartedAsync(CancellationToken cancellationToken) => Task.FromResult(true);
+
+    /// <summary>
+    /// Takes over an exec of an earlier life, whether or not it lives. By default it is the process itself, which the result owns.
+    /// </summary>
+    public virtual Task<ContainerProcess> RecoverExecAsync(ExecSpec exec, HostProcess process, CancellationToken cancellationToken) =>
+        Task.FromResult<ContainerProcess>(process);
+
     /// <summary>Sends a signal to every process of the container.</summary>
     public virtual Task SignalAllAsync(int signal, CancellationToken cancellationToken)
     {

@@ -43,6 +43,18 @@ public abstract class Sandbox : IAsyncDisposable
     /// <summary>Makes a container. On failure nothing of it may be left.</summary>
     public abstract Task<Container> CreateContainerAsync(ContainerSpec spec, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Takes over a container that an earlier life of the sandboxer has made, whether or not its init lives. It makes nothing anew. When it
+    /// fails, nothing of the container is touched, and containerd is told that there is none. By default, containers are not taken over.
+    /// </summary>
+    /// <param name="spec">As it was; its streams are open again as far as they are the library's. config.json is as it was last saved.</param>
+    /// <param name="init">The process of <see cref="ContainerProcess.ProcessId"/>, or how it ended. The container's to dispose.</param>
+    /// <param name="cgroup">What <see cref="Container.Cgroup"/> was.</param>
+    /// <param name="cancellationToken">Not cancelled today.</param>
+    public virtual Task<Container> RecoverContainerAsync(
+        ContainerSpec spec, HostProcess init, Cgroup? cgroup, CancellationToken cancellationToken) =>
+        throw new SandboxException(SandboxError.Unimplemented, "this sandboxer does not take over containers of an earlier life");
+
     /// <summary>Ends the sandbox; its containers have ended. Called once, again only after it failed, and not when it has ended by itself.</summary>
     /// <param name="timeout">How long it may take to end in peace; zero: no limit was asked for.</param>
     /// <param name="cancellationToken">Ends the wait, not the stop.</param>

@@ -6,6 +6,7 @@ using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Hosting;
 using Kuasar.Sandbox.Processes;
+using Kuasar.Sandbox.Recovery;
 using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tasks;
@@ -32,6 +33,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly SandboxManager _sandboxes;
     private readonly Endpoints _endpoints;
     private readonly TtrpcServer _control;
+    private readonly SandboxerRecovery _recovery;
     private readonly IdleTrimmer? _trimmer;
     private SafeFileHandle? _lock;
     private IConnectionSource? _controlSource;
@@ -60,8 +62,9 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         var registry = new TaskRegistry();
         var stdio = new StdioEnvironment(_loop, _handles, processes, time, Path.Combine(_paths.Run, "c"));
         _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
-        _sandboxes = new SandboxManager(
-            _paths, sandboxer, registry, new SandboxLeftovers(_paths, registry, _leftovers, _logger), time, loggers.CreateLogger("Kuasar.Sandbox.Sandboxes"));
+        var sandboxLeftovers = new SandboxLeftovers(_paths, registry, _leftovers, _logger);
+        _sandboxes = new SandboxManager(_paths, sandboxer, registry, sandboxLeftovers, time, loggers.CreateLogger("Kuasar.Sandbox.Sandboxes"));
+        _recovery = new SandboxerRecovery(_paths, _sandboxes, sandboxLeftovers, registry, _leftovers, processes, time, _logger);
         _endpoints = new Endpoints(_paths, _sandboxes, registry, _leftovers, stdio, _transports, loggers, time, options.Version);
         _control = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggers, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
         Protocol.Contracts.Control.Control.BindService(
@@ -81,8 +84,10 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         {
             throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
         }
+        await _recovery.BeginAsync().ConfigureAwait(false);
+        var contexts = _endpoints.Reopen();
         _controlSource = _transports.Listen(_paths.ControlSocket);
-        _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), FinishAbandonedAsync());
+        _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), RecoverAsync(contexts));
         var context = new SandboxerRouteContext(
             (grpc, ttrpc) => new ControllerService(new ContainerdInstance { GrpcAddress = grpc, TtrpcAddress = ttrpc }, _endpoints),
             _transports.Listen,
@@ -95,8 +100,9 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     }
 
     // A sandbox's tasks before itself.
-    private async Task FinishAbandonedAsync()
+    private async Task RecoverAsync(Dictionary<string, TaskContext> contexts)
     {
+        await _recovery.FinishAsync(contexts).ConfigureAwait(false);
         await _leftovers.FinishAbandonedAsync().ConfigureAwait(false);
         await _sandboxes.FinishAbandonedAsync().ConfigureAwait(false);
     }

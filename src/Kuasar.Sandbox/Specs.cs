@@ -1,7 +1,10 @@
+using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
+using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Cri;
 using Kuasar.Sandbox.Sandboxes;
 using Kuasar.Sandbox.Stdio;
+using Kuasar.Sandbox.Tasks;
 
 namespace Kuasar.Sandbox;
 
@@ -42,8 +45,26 @@ public sealed class SandboxSpec
     /// </summary>
     public Any? Options { get; init; }
 
+    /// <summary>
+    /// Of a sandbox that is taken over from an earlier life of the sandboxer: whether <see cref="Sandbox.StartAsync"/> had been done with.
+    /// </summary>
+    public bool WasStarted { get; internal init; }
+
     /// <summary>What the record is kept in; null for a spec that no host has made.</summary>
     internal SandboxFolder? Folder { get; init; }
+
+    /// <summary>What <see cref="Save"/> saved last, in this life of the sandboxer or an earlier one; null when it has not.</summary>
+    public Any? Saved => Folder?.Saved;
+
+    /// <summary>
+    /// Writes down what the author needs to take the sandbox over in a later life of the sandboxer, in place of what was saved before.
+    /// </summary>
+    /// <exception cref="IOException">It could not be written.</exception>
+    public void Save(IMessage data)
+    {
+        var saved = TypeUrl.Pack(data);
+        Folder?.Keep(record => record.Saved = saved);
+    }
 
     /// <summary>
     /// Writes down a mount point of the sandbox's own, before it is mounted: should the sandboxer die or the sandbox fail, it is unmounted.
@@ -110,8 +131,21 @@ public sealed class ContainerSpec
     /// <summary>Its standard streams.</summary>
     public required ProcessStdio Stdio { get; init; }
 
-    /// <summary>Told before a runtime is asked to make the container: if we die in between, its state can still be found.</summary>
-    internal Action<OciRuntime>? Intent { get; init; }
+    /// <summary>What the record is kept in; null for a spec that no host has made.</summary>
+    internal TaskResources? Resources { get; init; }
+
+    /// <summary>What <see cref="Save"/> saved last, in this life of the sandboxer or an earlier one; null when it has not.</summary>
+    public Any? Saved => Resources?.Saved;
+
+    /// <summary>
+    /// Writes down what the author needs to take the container over in a later life of the sandboxer, in place of what was saved before.
+    /// </summary>
+    /// <exception cref="IOException">It could not be written.</exception>
+    public void Save(IMessage data)
+    {
+        var saved = TypeUrl.Pack(data);
+        Resources?.Note(record => record.Saved = saved);
+    }
 
     /// <summary>The runtime's options as containerd has them, null where there are none. Unknown types are to be ignored.</summary>
     public Any? Options { get; init; }

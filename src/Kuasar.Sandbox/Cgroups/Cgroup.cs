@@ -102,6 +102,32 @@ public abstract class Cgroup
         return Of(folders, unified, root);
     }
 
+    /// <summary>The cgroup of these folders, as <see cref="Folders"/> gave them.</summary>
+    /// <param name="recorded">Absolute, in the cgroup file systems; whether or not they are still there.</param>
+    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <returns>Null when none of them is below a hierarchy that is mounted.</returns>
+    internal static Cgroup? FromFolders(IReadOnlyList<string> recorded, string mountInfo)
+    {
+        var folders = new Dictionary<string, string>(StringComparer.Ordinal);
+        string? unified = null;
+        foreach (var mount in CgroupMount.Parse(mountInfo))
+        {
+            if (recorded.FirstOrDefault(folder => folder.StartsWith(mount.MountPoint + "/", StringComparison.Ordinal)) is not { } folder)
+            {
+                continue;
+            }
+            foreach (var controller in mount.Controllers ?? [])
+            {
+                folders.TryAdd(controller, folder);
+            }
+            if (mount.Controllers is null)
+            {
+                unified ??= folder;
+            }
+        }
+        return Of(folders, unified, "");
+    }
+
     // Hybrid machines mount an empty v2 hierarchy beside the v1 controllers, which then are what counts.
     private static Cgroup? Of(Dictionary<string, string> folders, string? unified, string root) =>
         folders.Count > 0 ? new CgroupV1(folders, root + "/proc") : unified is not null ? new CgroupV2(unified) : null;

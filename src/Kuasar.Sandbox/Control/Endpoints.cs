@@ -16,7 +16,7 @@ namespace Kuasar.Sandbox.Control;
 /// and a queue of events for each containerd. The socket is what tells two containerds apart, since a request names no more than
 /// namespace and id; and containerd 1.7 does not even name the namespace.
 /// </summary>
-internal sealed class Endpoints(
+internal sealed partial class Endpoints(
     DomainPaths paths,
     SandboxManager sandboxes,
     TaskRegistry registry,
@@ -30,6 +30,7 @@ internal sealed class Endpoints(
     private readonly Dictionary<string, Instance> _instances = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Endpoint> _endpoints = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
+    private readonly ILogger _logger = loggerFactory.CreateLogger("Kuasar.Sandbox");
     private bool _closed;
 
     /// <summary>The address that containerd is to connect to; it listens when this returns.</summary>
@@ -44,10 +45,38 @@ internal sealed class Endpoints(
             }
             if (!_endpoints.ContainsKey(socket))
             {
+                // Before anybody is told of it: a later life opens it again.
+                EndpointRecordFile.Write(socket, new EndpointRecord { Schema = RecordFile.Schema, Containerd = containerd, Namespace = containerdNamespace });
                 _endpoints.Add(socket, Open(socket, InstanceOf(containerd), containerdNamespace));
             }
             return "unix://" + socket;
         }
+    }
+
+    /// <summary>
+    /// Opens again what an earlier life listened on, so that a containerd that comes back finds its tasks. A record that cannot be read is
+    /// moved to quarantine; its containerd asks a shim when it wants something.
+    /// </summary>
+    /// <returns>What the tasks of each containerd share, by its short name.</returns>
+    internal Dictionary<string, TaskContext> Reopen()
+    {
+        var contexts = new Dictionary<string, TaskContext>(StringComparer.Ordinal);
+        foreach (var path in EndpointRecordFile.FindAll(paths))
+        {
+            try
+            {
+                if (EndpointRecordFile.Read(path) is { } record)
+                {
+                    Listen(record.Containerd, record.Namespace);
+                    contexts[DomainPaths.InstanceKey(record.Containerd.GrpcAddress)] = ContextOf(record.Containerd);
+                }
+            }
+            catch (InvalidDataException e)
+            {
+                Unreadable(_logger, path, e.Message, EndpointRecordFile.Quarantine(paths, path));
+            }
+        }
+        return contexts;
     }
 
     /// <summary>What the tasks of one containerd share, for those who reach it by another way than its shims.</summary>
@@ -98,6 +127,9 @@ internal sealed class Endpoints(
         await Task.WhenAll(endpoints.Select(endpoint => endpoint.CloseAsync())).ConfigureAwait(false);
         await Task.WhenAll(instances.Select(instance => instance.Events.DisposeAsync().AsTask())).ConfigureAwait(false);
     }
+
+    [LoggerMessage(EventId = 504, Level = LogLevel.Error, Message = "The endpoint record {File} is unreadable ({Reason}); it is kept in {Quarantine}")]
+    private static partial void Unreadable(ILogger logger, string file, string reason, string quarantine);
 
     private sealed record Instance(TaskContext Context, EventPublisher Events);
 

@@ -16,7 +16,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
     private static readonly TimeSpan EndLimit = TimeSpan.FromSeconds(2), RuntimeLimit = TimeSpan.FromSeconds(10);
 
     /// <summary>
-    /// Finishes those that a shim ended meanwhile, and those whose bundle containerd has removed. The others are containerd's to ask for:
+    /// Finishes those that a shim ended meanwhile, those whose bundle containerd has removed, and those that are half-made. The others are containerd's to ask for:
     /// it runs <c>delete</c> for each as soon as it sees that nobody answers for them.
     /// </summary>
     internal async Task FinishAbandonedAsync()
@@ -25,7 +25,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         {
             try
             {
-                if (Read(folder) is { } record && (record.Removed || !Directory.Exists(record.Bundle)))
+                if (Read(folder) is { } record && IsAbandoned(record))
                 {
                     var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
                     await registry.WhileFreeAsync(key, () => RemoveAsync(folder, record)).ConfigureAwait(false);
@@ -90,7 +90,12 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         }
     }
 
-    private TaskRecord? Read(string folder)
+    /// <summary>Half-made is what nobody was answered for; of schema 0, written by a version that was not to be taken over, it means nothing.</summary>
+    private static bool IsAbandoned(TaskRecord record) =>
+        record.Removed || !Directory.Exists(record.Bundle) || record is { Schema: > 0, State: TaskRecord.Types.State.Creating };
+
+    /// <summary>Null when there is none, or none that can be read, which is then put aside.</summary>
+    internal TaskRecord? Read(string folder)
     {
         try
         {

@@ -21,7 +21,7 @@ internal sealed partial class EventPublisher : IAsyncDisposable
     private static readonly TimeSpan ForwardLimit = TimeSpan.FromSeconds(5), FirstPause = TimeSpan.FromMilliseconds(50),
         LongestPause = TimeSpan.FromSeconds(2), DrainLimit = TimeSpan.FromSeconds(2);
 
-    private readonly Channel<Envelope> _queue;
+    private readonly Channel<Queued> _queue;
     private readonly string _address;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -37,32 +37,38 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         _address = address;
         _time = time;
         _logger = logger;
-        _queue = Channel.CreateBounded<Envelope>(
+        _queue = Channel.CreateBounded<Queued>(
             new BoundedChannelOptions(QueueLimit) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest },
-            dropped => Dropped(logger, dropped.Topic, dropped.Namespace, "too many events wait"));
+            dropped => Dropped(logger, dropped.Envelope.Topic, dropped.Envelope.Namespace, "too many events wait"));
         _sending = SendAsync();
     }
 
     /// <summary>Queues an event; never waits.</summary>
-    internal void Publish(string containerdNamespace, string topic, IMessage message)
+    /// <param name="containerdNamespace">Whose it is.</param>
+    /// <param name="topic">As containerd's consumers filter by it.</param>
+    /// <param name="message">The event.</param>
+    /// <param name="taken">Called when containerd has taken it, or refused it, which it would do again. Must not throw.</param>
+    internal void Publish(string containerdNamespace, string topic, IMessage message, Action? taken = null)
     {
-        Queued(_logger, topic, containerdNamespace, message);
-        _queue.Writer.TryWrite(new Envelope
+        Queueing(_logger, topic, containerdNamespace, message);
+        var envelope = new Envelope
         {
             Timestamp = Timestamp.FromDateTimeOffset(_time.GetUtcNow()),
             Namespace = containerdNamespace,
             Topic = topic,
             Event = TypeUrl.Pack(message),
-        });
+        };
+        _queue.Writer.TryWrite(new Queued(envelope, taken));
     }
 
     private async Task SendAsync()
     {
         try
         {
-            await foreach (var envelope in _queue.Reader.ReadAllAsync(_stop.Token).ConfigureAwait(false))
+            await foreach (var (envelope, taken) in _queue.Reader.ReadAllAsync(_stop.Token).ConfigureAwait(false))
             {
                 await ForwardAsync(envelope).ConfigureAwait(false);
+                taken?.Invoke();
             }
         }
         catch (Exception) when (_stop.IsCancellationRequested)
@@ -121,8 +127,10 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         _stop.Dispose();
     }
 
+    private readonly record struct Queued(Envelope Envelope, Action? Taken);
+
     [LoggerMessage(EventId = 402, Level = LogLevel.Debug, Message = "Event {Topic} of namespace {Namespace}: {Event}")]
-    private static partial void Queued(ILogger logger, string topic, string @namespace, IMessage @event);
+    private static partial void Queueing(ILogger logger, string topic, string @namespace, IMessage @event);
 
     [LoggerMessage(EventId = 400, Level = LogLevel.Warning, Message = "Event {Topic} of namespace {Namespace} was dropped: {Reason}")]
     private static partial void Dropped(ILogger logger, string topic, string @namespace, string reason);

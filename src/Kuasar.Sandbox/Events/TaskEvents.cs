@@ -35,7 +35,8 @@ internal sealed class TaskEvents(EventPublisher publisher)
     /// <param name="execId">Empty for init, which goes by the container's id.</param>
     /// <param name="pid">The process.</param>
     /// <param name="status">How it ended.</param>
-    internal void Exited(TaskKey key, string execId, int pid, ExitStatus status) =>
+    /// <param name="taken">Called when containerd has taken it.</param>
+    internal void Exited(TaskKey key, string execId, int pid, ExitStatus status, Action taken) =>
         publisher.Publish(key.Namespace, "/tasks/exit", new TaskExit
         {
             ContainerId = key.Id,
@@ -43,7 +44,7 @@ internal sealed class TaskEvents(EventPublisher publisher)
             Pid = (uint)pid,
             ExitStatus = status.Code,
             ExitedAt = Timestamp.FromDateTimeOffset(status.ExitedAt),
-        });
+        }, taken);
 
     internal void Deleted(TaskKey key, int pid, ExitStatus? status) =>
         publisher.Publish(key.Namespace, "/tasks/delete", new TaskDelete

@@ -44,7 +44,7 @@ public sealed class OciRuntime
     public async Task<HostProcess> CreateAsync(ContainerSpec spec, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        spec.Intent?.Invoke(this);
+        spec.Resources?.Intend(this);
         var pidFile = System.IO.Path.Combine(spec.WorkDirectory, "init.pid");
         List<string> arguments = ["create", "--bundle", spec.Bundle, "--pid-file", pidFile];
         AddConsole(arguments, spec.Stdio);
@@ -74,6 +74,16 @@ public sealed class OciRuntime
 
     /// <summary>Runs the user's process.</summary>
     public Task StartAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["start", spec.Id], spec, cancellationToken);
+
+    /// <summary>The container's state as the runtime has it: created, running, paused or stopped.</summary>
+    /// <exception cref="SandboxException">NotFound: it knows no such container.</exception>
+    public async Task<string> GetStatusAsync(ContainerSpec spec, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        var state = await OutputAsync(["--root", _options.Root, "state", spec.Id], cancellationToken).ConfigureAwait(false);
+        using var json = System.Text.Json.JsonDocument.Parse(state);
+        return json.RootElement.GetProperty("status").GetString() ?? "";
+    }
 
     /// <summary>Starts one more process in a container that runs.</summary>
     public async Task<HostProcess> ExecAsync(ContainerSpec spec, ExecSpec exec, CancellationToken cancellationToken)

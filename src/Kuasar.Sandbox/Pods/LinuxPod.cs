@@ -83,6 +83,29 @@ public sealed class LinuxPod : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Takes over what an earlier life of the sandboxer has made, in place of <see cref="StartAsync"/>: for
+    /// <see cref="Sandboxer.RecoverSandboxAsync"/>. Nothing is made, and <see cref="DisposeAsync"/> undoes it as if it had been made here.
+    /// </summary>
+    /// <exception cref="SandboxException">FailedPrecondition: the pod has an init, and nothing is recorded of it.</exception>
+    public void Recover()
+    {
+        _undo.Add(_cgroup.Remove);
+        foreach (var path in ((string[])["uts", "ipc", "shm"]).Select(name => Path.Combine(_sandbox.WorkDirectory, name)).Where(Path.Exists))
+        {
+            _undo.Add(() => Libc.UnmountAll(path));
+        }
+        if (HasInit)
+        {
+            _init = _sandbox.Folder?.Processes is [{ } init, ..]
+                ? _processes.Recover(init)
+                : throw new SandboxException(SandboxError.FailedPrecondition, $"nothing is recorded of the init of pod {_sandbox.Id}");
+            _undo.Add(EndInitAsync);
+            _undo.Add(() => Libc.UnmountAll(Path.Combine(_sandbox.WorkDirectory, "pid")));
+        }
+        _spec = NewSpec();
+    }
+
     /// <summary>Puts the pod into a container's spec, and that into its bundle's config.json. Before the OCI runtime is asked for the container.</summary>
     /// <exception cref="SandboxException">FailedPrecondition: the spec names a namespace that the pod does not have.</exception>
     public void Apply(ContainerSpec container)
@@ -128,16 +151,18 @@ public sealed class LinuxPod : IAsyncDisposable
         {
             MakeInit();
         }
-        _spec = new PodSpec
-        {
-            Modes = _modes,
-            ProcessId = ProcessId,
-            Folder = _sandbox.WorkDirectory,
-            NetworkNamespace = _sandbox.NetworkNamespace,
-            Cgroup = _cgroup,
-            CheckTarget = CheckTarget,
-        };
+        _spec = NewSpec();
     }
+
+    private PodSpec NewSpec() => new()
+    {
+        Modes = _modes,
+        ProcessId = ProcessId,
+        Folder = _sandbox.WorkDirectory,
+        NetworkNamespace = _sandbox.NetworkNamespace,
+        Cgroup = _cgroup,
+        CheckTarget = CheckTarget,
+    };
 
     /// <summary>Moves this thread, which ends afterwards, into the pod.</summary>
     private void MakeNamespaces(string hostName)

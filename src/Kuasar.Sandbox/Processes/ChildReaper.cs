@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using Kuasar.Linux;
+using Kuasar.Protocol.Contracts.Control;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 
@@ -14,6 +15,9 @@ internal interface IChildReaper
     /// A process that is no descendant of ours ends with <see cref="ExitStatus.UnknownCode"/>.
     /// </summary>
     Task<ExitStatus> WatchAsync(int pid);
+
+    /// <summary>How a process ended that was written down in an earlier life of the sandboxer and is no more.</summary>
+    Task<ExitStatus> EndOfAsync(ProcessRecord process);
 }
 
 /// <summary>Reaps by pidfd, pid by pid: <c>waitpid(-1)</c> would steal the children of <see cref="System.Diagnostics.Process"/>.</summary>
@@ -75,6 +79,9 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
         }
         return watched.Exited.Task;
     }
+
+    /// <summary>Nobody of this process has seen it.</summary>
+    public Task<ExitStatus> EndOfAsync(ProcessRecord process) => Task.FromResult(new ExitStatus(ExitStatus.UnknownCode, _time.GetUtcNow()));
 
     private void Reap(int pid, Watched watched)
     {

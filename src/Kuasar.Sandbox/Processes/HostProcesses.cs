@@ -1,4 +1,5 @@
 using Kuasar.Linux;
+using Kuasar.Protocol.Contracts.Control;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Sandbox;
@@ -23,6 +24,13 @@ public sealed class HostProcesses
         var pidfd = Libc.OpenProcess(processId) ?? throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
         return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId));
     }
+
+    /// <summary>
+    /// A process of an earlier life of the sandboxer: alive, or one whose end has been seen. Never a stranger that has its pid now.
+    /// </summary>
+    internal HostProcess Recover(ProcessRecord record) => ProcessIdentity.Open(record) is { } pidfd
+        ? new HostProcess(record.Pid, pidfd, _reaper.WatchAsync(record.Pid))
+        : new HostProcess(record.Pid, new SafeFileHandle(-1, ownsHandle: false), _reaper.EndOfAsync(record));
 
     /// <summary>Starts a program in a session of its own, with nothing inherited but the three handles (null: /dev/null).</summary>
     /// <param name="path">Absolute path of the program.</param>

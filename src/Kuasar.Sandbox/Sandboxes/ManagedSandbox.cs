@@ -39,7 +39,8 @@ internal sealed partial class ManagedSandbox
     /// <param name="spec">What the author is told, with the folder of the sandbox.</param>
     /// <param name="implied">Made for tasks.</param>
     /// <param name="clear">Removes what an earlier life left of the id, or throws.</param>
-    internal ManagedSandbox(SandboxContext context, TaskKey key, SandboxSpec spec, bool implied, Func<Task> clear)
+    /// <param name="found">What an earlier life has written down of it, where it is one that is taken over.</param>
+    internal ManagedSandbox(SandboxContext context, TaskKey key, SandboxSpec spec, bool implied, Func<Task> clear, SandboxRecord? found = null)
     {
         _context = context;
         Key = key;
@@ -48,7 +49,7 @@ internal sealed partial class ManagedSandbox
         CreatedAt = _folder.CreatedAt;
         IsImplied = implied;
         _clear = clear;
-        _opened = new(OpenAsync);
+        _opened = new(() => found is null ? OpenAsync() : RecoverAsync(found));
         // Whoever finds it before its creation has begun comes after that.
         _birth = _lane.EnterAsync().AsTask();
     }
@@ -79,7 +80,10 @@ internal sealed partial class ManagedSandbox
     /// <summary>What its containers run on.</summary>
     internal Platform Platform => _platform ?? throw NotReady();
 
-    /// <summary>Of an implied one: completes when it takes containers. Asked for by many, done once.</summary>
+    /// <summary>
+    /// Of an implied one: completes when it takes containers; of one of an earlier life: when it has been taken over. Asked for by many,
+    /// done once.
+    /// </summary>
     internal Task Opened => _opened.Value;
 
     private async Task OpenAsync()
@@ -137,6 +141,75 @@ internal sealed partial class ManagedSandbox
             throw Explained(e, "started");
         }
         _ = WatchAsync(_ownEnd);
+    }
+
+    /// <summary>
+    /// Takes the place that it had in an earlier life of the sandboxer. Where the author cannot take it over, nothing of it is touched: what
+    /// is recorded stays for whoever asks for its removal.
+    /// </summary>
+    private async Task RecoverAsync(SandboxRecord found)
+    {
+        using var turn = await _birth.ConfigureAwait(false);
+        var stopped = found.State == SandboxRecord.Types.State.Stopped;
+        try
+        {
+            _folder.Reopen();
+            _sandbox = await AnswerAsync(
+                () => _context.Sandboxer.RecoverSandboxAsync(_spec, _ending.Token),
+                late => late.DisposeAsync().AsTask()).ConfigureAwait(false);
+            _platform = _sandbox.Platform;
+            if (!stopped && (IsImplied || found.State != SandboxRecord.Types.State.Created))
+            {
+                ProcessId = IsImplied ? _sandbox.ProcessId : (int)found.Pid;
+                _ownEnd = _sandbox.Exited;
+            }
+        }
+        catch when (!stopped)
+        {
+            lock (_memberLock)
+            {
+                _state = SandboxState.Removed;
+            }
+            _context.Forget(this);
+            _gone.TrySetResult();
+            throw;
+        }
+        catch (Exception e)
+        {
+            // Nothing but its removal is left to ask for, which goes by the record.
+            NotFreed(_context.Logger, e, Key);
+        }
+        if (stopped)
+        {
+            _platform ??= HostPlatform.Current;
+            _state = SandboxState.Stopped;
+            _exit.TrySetResult(new ExitStatus(found.ExitStatus, found.ExitedAt?.ToDateTimeOffset() ?? _context.Time.GetUtcNow()));
+            return;
+        }
+        _state = _ownEnd is null ? SandboxState.Created : SandboxState.Ready;
+        if (_ownEnd is not null)
+        {
+            _ = WatchAsync(_ownEnd);
+        }
+        if (found.State == SandboxRecord.Types.State.Stopping)
+        {
+            _ = BeginStop(TimeSpan.Zero);
+        }
+    }
+
+    /// <summary>A place for a task that had one in an earlier life, whatever the sandbox's state.</summary>
+    internal SandboxMember JoinAgain()
+    {
+        lock (_memberLock)
+        {
+            if (_deserted || _state == SandboxState.Removed)
+            {
+                throw NotReady();
+            }
+            var member = new SandboxMember(this);
+            _members.Add(member);
+            return member;
+        }
     }
 
     /// <summary>

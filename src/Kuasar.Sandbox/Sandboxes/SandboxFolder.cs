@@ -19,6 +19,15 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
 
     internal DateTimeOffset CreatedAt { get; } = record.CreatedAt.ToDateTimeOffset();
 
+    /// <summary>The author's own.</summary>
+    internal Google.Protobuf.WellKnownTypes.Any? Saved => record.Saved;
+
+    /// <summary>What an earlier life recorded.</summary>
+    internal IReadOnlyList<ProcessRecord> Processes => record.Processes;
+
+    /// <summary>Takes over what is there.</summary>
+    internal void Reopen() => (_opened, _written) = (true, File.Exists(SandboxRecordFile.PathIn(path)));
+
     /// <summary>Makes the folder. An implied sandbox has a record only when it has something to write down: most hold nothing.</summary>
     internal void Open()
     {
@@ -40,6 +49,16 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
             {
                 Write();
             }
+        }
+    }
+
+    /// <summary>Notes something that a later life needs.</summary>
+    internal void Keep(Action<SandboxRecord> change)
+    {
+        lock (_lock)
+        {
+            change(record);
+            Write();
         }
     }
 

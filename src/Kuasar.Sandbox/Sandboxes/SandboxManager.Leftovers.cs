@@ -1,4 +1,5 @@
 using Kuasar.Domain;
+using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Tasks;
 using Microsoft.Extensions.Logging;
 
@@ -7,7 +8,8 @@ namespace Kuasar.Sandbox.Sandboxes;
 internal sealed partial class SandboxManager
 {
     /// <summary>
-    /// Finishes those that a shim ended while the sandboxer was down, and those whose bundle containerd has removed. The others are
+    /// Finishes those that a shim ended while the sandboxer was down, those whose bundle containerd has removed, and those whose start was not
+    /// answered. The others are
     /// containerd's to ask for.
     /// </summary>
     internal async Task FinishAbandonedAsync()
@@ -21,7 +23,7 @@ internal sealed partial class SandboxManager
                     // One that was made and never recorded holds nothing; if it is not empty, it is for a person to look at.
                     await WhileFreeAsync(KeyOf(folder), () => Task.FromResult(Linux.Libc.TryRemoveFolder(folder))).ConfigureAwait(false);
                 }
-                else if (record.Removed || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle)))
+                else if (record.Removed || record.State == SandboxRecord.Types.State.Starting || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle)))
                 {
                     await WhileFreeAsync(KeyOf(folder), () => _leftovers.RemoveAsync(folder, record)).ConfigureAwait(false);
                 }

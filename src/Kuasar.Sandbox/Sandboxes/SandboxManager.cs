@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Domain;
+using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Protocol.Contracts.Types;
 using Kuasar.Sandbox.Tasks;
 using Microsoft.Extensions.Logging;
@@ -153,6 +154,51 @@ internal sealed partial class SandboxManager
         return member;
     }
 
+    /// <summary>
+    /// Takes over a sandbox of an earlier life; when this returns the id is taken, and what is returned completes when the sandbox is there.
+    /// </summary>
+    internal Task RecoverAsync(SandboxRecord record)
+    {
+        var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
+        var request = SandboxRequest.From(record);
+        var sandbox = New(key, request, request.Pod(), record.Implied, record);
+        lock (_lock)
+        {
+            if (!_sandboxes.TryAdd(key, sandbox))
+            {
+                throw new SandboxException(SandboxError.AlreadyExists, $"sandbox {key} exists already");
+            }
+        }
+        return sandbox.Opened;
+    }
+
+    /// <summary>The place of a task that an earlier life made; its sandbox, when tasks implied it and it had nothing to write down, is made anew.</summary>
+    internal async Task<SandboxMember> JoinAgainAsync(TaskKey key, string containerdAddress, string bundle)
+    {
+        ManagedSandbox? sandbox;
+        SandboxMember member;
+        lock (_lock)
+        {
+            if (!_sandboxes.TryGetValue(key, out sandbox))
+            {
+                var request = new SandboxRequest(containerdAddress, bundle);
+                sandbox = New(key, request, pod: null, implied: true, request.ToRecord(key, implied: true, _context.Time.GetUtcNow()));
+                _sandboxes.Add(key, sandbox);
+            }
+            member = sandbox.JoinAgain();
+        }
+        try
+        {
+            await sandbox.Opened.ConfigureAwait(false);
+            return member;
+        }
+        catch
+        {
+            await member.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
     private async Task<SandboxMember> EnterAsync(TaskKey key, string containerdAddress, string bundle)
     {
         while (true)
@@ -178,10 +224,11 @@ internal sealed partial class SandboxManager
         }
     }
 
-    private ManagedSandbox New(TaskKey key, SandboxRequest request, Protocol.Contracts.Cri.PodSandboxConfig? pod, bool implied)
+    private ManagedSandbox New(
+        TaskKey key, SandboxRequest request, Protocol.Contracts.Cri.PodSandboxConfig? pod, bool implied, SandboxRecord? found = null)
     {
         var folder = new SandboxFolder(
-            _paths.SandboxFolder(request.ContainerdAddress, key.Namespace, key.Id), request.ToRecord(key, implied, _context.Time.GetUtcNow()));
+            _paths.SandboxFolder(request.ContainerdAddress, key.Namespace, key.Id), found?.Clone() ?? request.ToRecord(key, implied, _context.Time.GetUtcNow()));
         var spec = new SandboxSpec
         {
             Instance = key.Instance,
@@ -191,9 +238,10 @@ internal sealed partial class SandboxManager
             Pod = pod,
             NetworkNamespace = request.NetworkNamespace.Length > 0 ? request.NetworkNamespace : null,
             Options = request.Options,
+            WasStarted = found is not null && (implied || found.State != SandboxRecord.Types.State.Created),
             Folder = folder,
         };
-        return new ManagedSandbox(_context, key, spec, implied, () => _leftovers.ClearAsync(folder.Path, implied));
+        return new ManagedSandbox(_context, key, spec, implied, () => _leftovers.ClearAsync(folder.Path, implied), found);
     }
 
     private void Forget(ManagedSandbox sandbox)

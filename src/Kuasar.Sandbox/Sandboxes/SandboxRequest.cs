@@ -52,6 +52,9 @@ internal sealed record SandboxRequest(string ContainerdAddress, string Bundle = 
         }
     }
 
+    internal static SandboxRequest From(SandboxRecord record) =>
+        new(record.ContainerdAddress, record.Bundle, record.Options, record.NetworkNamespace);
+
     internal SandboxRecord ToRecord(TaskKey key, bool implied, DateTimeOffset now) => new()
     {
         ContainerdAddress = ContainerdAddress,
@@ -62,5 +65,6 @@ internal sealed record SandboxRequest(string ContainerdAddress, string Bundle = 
         Options = Options,
         NetworkNamespace = NetworkNamespace,
         CreatedAt = Timestamp.FromDateTimeOffset(now),
+        Schema = Domain.RecordFile.Schema,
     };
 }

@@ -12,6 +12,9 @@ internal interface IHandleStore
     /// <summary>Takes the handle over under a name of its own.</summary>
     void Keep(string name, SafeFileHandle handle);
 
+    /// <summary>A handle that an earlier life of the sandboxer kept under this name, and that is kept on; null when there is none.</summary>
+    SafeFileHandle? TryFind(string name);
+
     /// <summary>Closes the handle of that name, if there is one.</summary>
     void Forget(string name);
 }
@@ -30,6 +33,8 @@ internal sealed class HandleStore : IHandleStore, IDisposable
             throw new InvalidOperationException($"a handle named {name} is kept already");
         }
     }
+
+    public SafeFileHandle? TryFind(string name) => _handles.GetValueOrDefault(name);
 
     public void Forget(string name)
     {

@@ -30,6 +30,11 @@ internal sealed class OutputFifo : IDisposable
         _path = path;
         _environment = environment;
         _name = name;
+        if (environment.Handles.TryFind(name) is { } kept)
+        {
+            _reader = kept;
+            return;
+        }
         _reader = Libc.Open(path, Libc.O_RDONLY | Libc.O_NONBLOCK);
         environment.Handles.Keep(name, _reader);
     }

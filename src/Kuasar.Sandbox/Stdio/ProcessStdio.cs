@@ -91,6 +91,75 @@ public sealed class ProcessStdio : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// The streams of a process that an earlier life of the sandboxer started: what the process has, it has; what is ours is taken from
+    /// where it is kept, or opened again. A client that has gone with its fifos is no error.
+    /// </summary>
+    internal static ProcessStdio Recover(StdioEnvironment environment, StdioAddresses addresses, string name, bool stdinClosed)
+    {
+        var stdio = new ProcessStdio(environment, name, addresses.Terminal);
+        Try(() => stdio.RecoverStdin(StdioAddress.Parse(addresses.Stdin), stdinClosed));
+        Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stdout)));
+        if (addresses.Terminal)
+        {
+            stdio.StartRelay(environment.Handles.TryFind(stdio.TerminalName));
+        }
+        else if (addresses.Stderr != addresses.Stdout)
+        {
+            Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stderr)));
+        }
+        return stdio;
+
+        static void Try(Action step)
+        {
+            try
+            {
+                step();
+            }
+            catch (LinuxException)
+            {
+                // Gone with its client, or taken away from it.
+            }
+        }
+    }
+
+    private void RecoverStdin(StdioAddress address, bool closed)
+    {
+        if (address.Scheme is not (StdioScheme.Fifo or StdioScheme.File) || !Libc.IsFifo(address.Path))
+        {
+            return;
+        }
+        if (!closed && _environment.Handles.TryFind(StdinName) is null)
+        {
+            _environment.Handles.Keep(StdinName, Libc.Open(address.Path, Libc.O_RDWR | Libc.O_NONBLOCK));
+        }
+        if (Terminal)
+        {
+            _relayInput = Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK);
+        }
+    }
+
+    private void RecoverOutput(StdioAddress address)
+    {
+        switch (address.Scheme)
+        {
+            case StdioScheme.Fifo or StdioScheme.File when Terminal:
+                _relayOutput = OpenOutput(address);
+                break;
+            case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
+                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                break;
+        }
+    }
+
+    private void StartRelay(SafeFileHandle? master)
+    {
+        if (master is not null)
+        {
+            _relay = new TerminalRelay(_environment.Loop, master, _relayInput, _relayOutput);
+        }
+    }
+
     private void SetOutputs(SafeFileHandle? stdout, SafeFileHandle? stderr)
     {
         if (Terminal)
@@ -166,7 +235,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         _consoleSocket.Dispose();
         _consoleSocket = null;
         _environment.Handles.Keep(TerminalName, master);
-        _relay = new TerminalRelay(_environment.Loop, master, _relayInput, _relayOutput);
+        StartRelay(master);
     }
 
     /// <summary>Closes our writer of stdin; the process reads the end when the client has closed its own.</summary>
@@ -203,6 +272,14 @@ public sealed class ProcessStdio : IAsyncDisposable
         Stdout?.Dispose();
         Stderr?.Dispose();
         Stdin = Stdout = Stderr = null;
+    }
+
+    /// <summary>Lets go of what was recovered, as if it had not been: what is kept for the process is kept on.</summary>
+    internal void Abandon()
+    {
+        _relay?.Dispose();
+        _relayInput?.Dispose();
+        _relayOutput?.Dispose();
     }
 
     /// <summary>Closes everything; safe to repeat.</summary>

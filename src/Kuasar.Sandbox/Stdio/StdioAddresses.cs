@@ -1,7 +1,14 @@
+using Kuasar.Protocol.Contracts.Control;
+
 namespace Kuasar.Sandbox.Stdio;
 
 /// <summary>The three stdio strings of a Create or Exec request, exactly as given: State must return them so.</summary>
-internal sealed record StdioAddresses(string Stdin, string Stdout, string Stderr, bool Terminal);
+internal sealed record StdioAddresses(string Stdin, string Stdout, string Stderr, bool Terminal)
+{
+    internal static StdioAddresses From(StdioRecord record) => new(record.Stdin, record.Stdout, record.Stderr, record.Terminal);
+
+    internal StdioRecord ToRecord() => new() { Stdin = Stdin, Stdout = Stdout, Stderr = Stderr, Terminal = Terminal };
+}
 
 /// <summary>Fifo: a path or <c>fifo://</c>. File: <c>file://</c>. LogBinary: <c>binary://</c>.</summary>
 internal enum StdioScheme

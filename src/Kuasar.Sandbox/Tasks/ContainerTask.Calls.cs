@@ -7,6 +7,7 @@ using Kuasar.Protocol.Contracts.Runc;
 using Kuasar.Protocol.Contracts.TaskTypes;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
+using RecordState = Kuasar.Protocol.Contracts.Control.TaskRecord.Types.State;
 
 namespace Kuasar.Sandbox.Tasks;
 
@@ -19,9 +20,19 @@ internal sealed partial class ContainerTask
         {
             throw new SandboxException(SandboxError.FailedPrecondition, $"cannot exec in a task that is {Name(_init)}");
         }
-        if (!_execs.TryAdd(execId, new ManagedProcess(execId, addresses) { Spec = ExecProcess(process, addresses.Terminal) }))
+        var exec = new ManagedProcess(execId, addresses) { Spec = ExecProcess(process, addresses.Terminal) };
+        if (!_execs.TryAdd(execId, exec))
         {
             throw new SandboxException(SandboxError.AlreadyExists, $"exec {execId} of task {Key} exists already");
+        }
+        try
+        {
+            _resources.Note(record => record.Execs.Add(exec.ToRecord()));
+        }
+        catch
+        {
+            _execs.TryRemove(new(execId, exec));
+            throw;
         }
         _context.Events.ExecAdded(Key, execId);
     }
@@ -77,6 +88,7 @@ internal sealed partial class ContainerTask
                 // What is frozen cannot die (cgroup v1).
                 await CleanUp.TryAsync(() => _container.ResumeAsync(CancellationToken.None)).ConfigureAwait(false);
                 _init.State = ProcessState.Running;
+                _resources.NoteOutcome(record => record.State = RecordState.Running);
             }
         }
     }
@@ -85,6 +97,7 @@ internal sealed partial class ContainerTask
     {
         using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
         RequireState("pause", ProcessState.Running);
+        _resources.Note(record => record.State = RecordState.Paused);
         await _container.PauseAsync(CancellationToken.None).ConfigureAwait(false);
         _init.State = ProcessState.Paused;
         _context.Events.Paused(Key);
@@ -96,6 +109,7 @@ internal sealed partial class ContainerTask
         RequireState("resume", ProcessState.Paused);
         await _container.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
         _init.State = ProcessState.Running;
+        _resources.NoteOutcome(record => record.State = RecordState.Running);
         _context.Events.Resumed(Key);
     }
 
@@ -123,7 +137,17 @@ internal sealed partial class ContainerTask
         process.Stdio?.Resize(columns, rows);
     }
 
-    internal void CloseStdin(string execId) => Find(execId).Stdio?.CloseStdin();
+    internal void CloseStdin(string execId)
+    {
+        _resources.NoteOutcome(record =>
+        {
+            if ((execId.Length == 0 ? record.Stdio : record.Execs.FirstOrDefault(exec => exec.Id == execId)?.Stdio) is { } stdio)
+            {
+                stdio.StdinClosed = true;
+            }
+        });
+        Find(execId).Stdio?.CloseStdin();
+    }
 
     internal Task<Any> GetMetricsAsync() => _container.GetMetricsAsync(CancellationToken.None);
 

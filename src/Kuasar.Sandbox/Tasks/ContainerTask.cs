@@ -3,6 +3,7 @@ using Google.Protobuf.WellKnownTypes;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
 using Microsoft.Extensions.Logging;
+using RecordState = Kuasar.Protocol.Contracts.Control.TaskRecord.Types.State;
 
 namespace Kuasar.Sandbox.Tasks;
 
@@ -29,6 +30,22 @@ internal sealed partial class ContainerTask
     private bool _neverStarted;
 
     internal ContainerTask(TaskContext context, TaskKey key, TaskResources resources, ContainerSpec spec, Container container, ManagedProcess init)
+        : this(context, key, resources, spec, container, init, [], null)
+    {
+    }
+
+    /// <summary>One of an earlier life of the sandboxer: its processes are in the states in which they were found.</summary>
+    /// <param name="context">What the tasks of one containerd share.</param>
+    /// <param name="key">Its own.</param>
+    /// <param name="resources">What it holds.</param>
+    /// <param name="spec">What the author is told.</param>
+    /// <param name="container">As the author has taken it over.</param>
+    /// <param name="init">Attached.</param>
+    /// <param name="execs">Those that run are attached.</param>
+    /// <param name="exit">How init ended, where that was seen before.</param>
+    internal ContainerTask(
+        TaskContext context, TaskKey key, TaskResources resources, ContainerSpec spec, Container container, ManagedProcess init,
+        IReadOnlyList<ManagedProcess> execs, ExitStatus? exit)
     {
         _context = context;
         Key = key;
@@ -36,8 +53,20 @@ internal sealed partial class ContainerTask
         _spec = spec;
         _container = container;
         _init = init;
-        _oom = new OomReporter(context, key, container.Cgroup);
-        Watched = WatchInitAsync();
+        _oom = new OomReporter(context, key, container.Cgroup, resources);
+        foreach (var exec in execs)
+        {
+            _execs[exec.ExecId] = exec;
+            if (exec.State == ProcessState.Running)
+            {
+                _ = WatchExecAsync(exec, exec.Process!);
+            }
+        }
+        if (init.State is ProcessState.Running or ProcessState.Paused)
+        {
+            _oom.Watch();
+        }
+        Watched = WatchInitAsync(exit);
     }
 
     internal TaskKey Key { get; }
@@ -70,8 +99,10 @@ internal sealed partial class ContainerTask
         if (process == _init)
         {
             _oom.Watch();
+            _resources.Note(record => record.State = RecordState.Starting);
             await _container.StartAsync(CancellationToken.None).ConfigureAwait(false);
             process.State = ProcessState.Running;
+            _resources.NoteOutcome(record => record.State = RecordState.Running);
             _context.Events.TaskStarted(Key, process.ProcessId);
         }
         else
@@ -85,7 +116,8 @@ internal sealed partial class ContainerTask
     {
         try
         {
-            exec.Stdio = await ProcessStdio.OpenAsync(_context.Stdio, exec.Addresses, $"{Key.Instance}/{Key}/{exec.ExecId}", (Key.Id, Key.Namespace))
+            _resources.NoteExec(exec.ExecId, record => record.State = RecordState.Starting);
+            exec.Stdio = await ProcessStdio.OpenAsync(_context.Stdio, exec.Addresses, StdioName(Key, exec.ExecId), (Key.Id, Key.Namespace))
                 .ConfigureAwait(false);
             var spec = new ExecSpec
             {
@@ -95,6 +127,7 @@ internal sealed partial class ContainerTask
                 Stdio = exec.Stdio,
             };
             exec.Attach(await _container.StartExecAsync(spec, CancellationToken.None).ConfigureAwait(false));
+            _resources.NoteExec(exec.ExecId, record => (record.State, record.Started) = (RecordState.Running, Linux.ProcessIdentity.Of(exec.ProcessId)));
             await exec.Stdio.AttachAsync(exec.Process!.Exited, CancellationToken.None).ConfigureAwait(false);
         }
         catch
@@ -109,7 +142,11 @@ internal sealed partial class ContainerTask
                 // The client sees the end of its streams at once.
                 await CleanUp.TryAsync(() => stdio.DisposeAsync().AsTask()).ConfigureAwait(false);
             }
-            exec.Stop(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
+            var unknown = new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow());
+            exec.Stop(unknown);
+            // Nobody was told that it ran.
+            _resources.NoteExit(exec.ExecId, unknown);
+            _resources.NoteExitTold(exec.ExecId);
             throw;
         }
         exec.State = ProcessState.Running;
@@ -152,14 +189,15 @@ internal sealed partial class ContainerTask
     {
         if (process.State != ProcessState.Deleted && !process.Exit.IsCompleted)
         {
-            _context.Events.Exited(Key, process.ExecId, process.ProcessId, status);
+            _resources.NoteExit(process.ExecId, status);
+            _context.Events.Exited(Key, process.ExecId, process.ProcessId, status, () => _resources.NoteExitTold(process.ExecId));
         }
         process.Stop(status);
     }
 
-    private async Task WatchInitAsync()
+    private async Task WatchInitAsync(ExitStatus? known)
     {
-        if (await EndOfAsync(_container).ConfigureAwait(false) is not { } status)
+        if ((known ?? await EndOfAsync(_container).ConfigureAwait(false)) is not { } status)
         {
             return;
         }
@@ -208,6 +246,7 @@ internal sealed partial class ContainerTask
         await exec.CloseAsync().ConfigureAwait(false);
         ExitStatus? exit = exec.State == ProcessState.Stopped ? exec.Exit.Result : null;
         exec.Forget(_context.Time.GetUtcNow());
+        _resources.NoteOutcome(record => record.Execs.Remove(record.Execs.FirstOrDefault(one => one.Id == execId)));
         _execs.TryRemove(new(execId, exec));
         return (exec.ProcessId, exit);
     }
@@ -233,6 +272,7 @@ internal sealed partial class ContainerTask
         }
         _neverStarted |= _init.State == ProcessState.Created;
         _deleting = true;
+        _resources.NoteOutcome(record => record.State = RecordState.Deleting);
         // The container first: it is what ends execs that still run.
         await _init.CloseAsync().ConfigureAwait(false);
         foreach (var exec in _execs.Values)
@@ -299,6 +339,9 @@ internal sealed partial class ContainerTask
         _oom.Stop();
         Ended(_init, LastStatus(_container));
     }
+
+    /// <summary>Names the streams of a process among those of all that live.</summary>
+    internal static string StdioName(TaskKey key, string execId) => execId.Length == 0 ? $"{key.Instance}/{key}" : $"{key.Instance}/{key}/{execId}";
 
     private string Name(ManagedProcess process) => process == _init && _initGone ? "stopped" : process.State switch
     {

@@ -1,3 +1,4 @@
+using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Stdio;
 
 namespace Kuasar.Sandbox.Tasks;
@@ -39,6 +40,15 @@ internal sealed class ManagedProcess(string execId, StdioAddresses addresses)
 
     /// <summary>Completes when containerd may know of the end. Many may wait.</summary>
     internal Task<ExitStatus> Exit => _exit.Task;
+
+    /// <summary>Of an exec that has been added.</summary>
+    internal ExecRecord ToRecord() => new()
+    {
+        Id = execId,
+        Stdio = addresses.ToRecord(),
+        Process = Google.Protobuf.ByteString.CopyFrom(Spec.Span),
+        State = TaskRecord.Types.State.Created,
+    };
 
     internal void Attach(ContainerProcess process)
     {

@@ -1,11 +1,11 @@
 namespace Kuasar.Sandbox.Tasks;
 
 /// <summary>Reports that the kernel killed for want of memory, before the exit that it caused is reported.</summary>
-internal sealed class OomReporter(TaskContext context, TaskKey key, Cgroup? cgroup)
+internal sealed class OomReporter(TaskContext context, TaskKey key, Cgroup? cgroup, TaskResources resources)
 {
     private readonly Lock _lock = new();
     private IDisposable? _watch;
-    private long _reported;
+    private long _reported = resources.OomKills;
     private bool _stopped;
 
     internal void Watch()
@@ -69,6 +69,7 @@ internal sealed class OomReporter(TaskContext context, TaskKey key, Cgroup? cgro
         if (kills > _reported)
         {
             _reported = kills;
+            resources.NoteOutcome(record => record.OomKills = (ulong)kills);
             context.Events.OutOfMemory(key);
         }
     }

@@ -21,6 +21,7 @@ internal static partial class TaskCreator
         var bundle = CheckBundle(request.Bundle);
         var spec = OciSpec.Load(bundle);
         var sandboxKey = key with { Id = SandboxOf(spec, bundle, key.Id) };
+        var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
         var resources = new TaskResources(
             context.Paths.TaskFolder(context.ContainerdAddress, key.Namespace, key.Id),
             new TaskRecord
@@ -30,15 +31,19 @@ internal static partial class TaskCreator
                 Id = key.Id,
                 Bundle = bundle,
                 Sandbox = context.Sandboxes.TryFind(sandboxKey) is null ? "" : sandboxKey.Id,
-            });
+                Schema = RecordFile.Schema,
+                Stdio = addresses.ToRecord(),
+                Options = request.Options,
+                Pod = sandboxKey.Id,
+            },
+            context.Logger);
         ProcessStdio? stdio = null;
         Container? container = null;
         try
         {
             resources.Open();
             resources.Mount([.. request.Rootfs.Select(MountSpec.From)], Path.Combine(bundle, "rootfs"));
-            var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
-            stdio = await ProcessStdio.OpenAsync(context.Stdio, addresses, $"{key.Instance}/{key}", (key.Id, key.Namespace)).ConfigureAwait(false);
+            stdio = await ProcessStdio.OpenAsync(context.Stdio, addresses, ContainerTask.StdioName(key, ""), (key.Id, key.Namespace)).ConfigureAwait(false);
             var member = await resources.JoinAsync(context.Sandboxes, sandboxKey).ConfigureAwait(false);
             var containerSpec = new ContainerSpec
             {
@@ -48,7 +53,7 @@ internal static partial class TaskCreator
                 Oci = spec,
                 Stdio = stdio,
                 Options = request.Options,
-                Intent = resources.Intend,
+                Resources = resources,
             };
             container = await member.Sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
             resources.Record(container);

@@ -18,9 +18,9 @@ internal sealed class TaskRegistry
     internal async Task<ContainerTask> AddAsync(TaskKey key, Func<Task<ContainerTask>> create)
     {
         Slot slot;
-        while (!TryTake(key, clearing: false, out slot))
+        while (!TryTake(key, SlotUse.Creation, out slot))
         {
-            if (!slot.Clearing)
+            if (slot.Use == SlotUse.Creation || (slot.Task.IsCompleted && slot.Task.Result is not null))
             {
                 throw new SandboxException(SandboxError.AlreadyExists, $"task {key} exists already");
             }
@@ -42,7 +42,7 @@ internal sealed class TaskRegistry
     /// <summary>Clears an id that no task has; false, and nothing done, when one has it.</summary>
     internal async Task<bool> WhileFreeAsync(TaskKey key, Func<Task> action)
     {
-        if (!TryTake(key, clearing: true, out var slot))
+        if (!TryTake(key, SlotUse.Clearing, out var slot))
         {
             return false;
         }
@@ -57,9 +57,42 @@ internal sealed class TaskRegistry
         }
     }
 
-    /// <summary>The task, or null when there is none or it is still being made.</summary>
-    internal ContainerTask? Find(TaskKey key) =>
-        _slots.TryGetValue(key, out var slot) && slot.Task.IsCompletedSuccessfully ? slot.Task.Result : null;
+    /// <summary>
+    /// Takes the id for a task of an earlier life; whoever asks for it waits until the action that is returned has been run, with what makes
+    /// the task or null. Null when the id is taken.
+    /// </summary>
+    internal Func<Func<Task<ContainerTask?>>, Task>? TryReserve(TaskKey key)
+    {
+        if (!TryTake(key, SlotUse.Recovery, out var slot))
+        {
+            return null;
+        }
+        return async adopt =>
+        {
+            ContainerTask? task = null;
+            try
+            {
+                task = await adopt().ConfigureAwait(false);
+            }
+            finally
+            {
+                if (task is null)
+                {
+                    Free(key, slot);
+                }
+                else
+                {
+                    slot.SetResult(task);
+                }
+            }
+        };
+    }
+
+    /// <summary>The task, waiting for one that is being taken over; null when there is none or it is still being made.</summary>
+    internal ValueTask<ContainerTask?> FindAsync(TaskKey key) =>
+        !_slots.TryGetValue(key, out var slot) ? default
+        : slot.Task.IsCompletedSuccessfully ? new(slot.Task.Result)
+        : slot.Use == SlotUse.Recovery ? new(slot.Task) : default;
 
     /// <summary>The task, waiting for one that is still being made; null when there is none.</summary>
     internal async Task<ContainerTask?> FindSettledAsync(TaskKey key) =>
@@ -74,9 +107,9 @@ internal sealed class TaskRegistry
     }
 
     /// <summary>True with a slot of the caller's; false with the one that is in its place.</summary>
-    private bool TryTake(TaskKey key, bool clearing, out Slot slot)
+    private bool TryTake(TaskKey key, SlotUse use, out Slot slot)
     {
-        var mine = new Slot(clearing);
+        var mine = new Slot(use);
         slot = _slots.GetOrAdd(key, mine);
         return slot == mine;
     }
@@ -87,9 +120,19 @@ internal sealed class TaskRegistry
         slot.SetResult(null);
     }
 
-    /// <param name="clearing">Taken only until what an earlier life left under the id is gone: whoever wants the id waits.</param>
-    private sealed class Slot(bool clearing) : TaskCompletionSource<ContainerTask?>(TaskCreationOptions.RunContinuationsAsynchronously)
+    private enum SlotUse
     {
-        internal bool Clearing => clearing;
+        Creation,
+
+        /// <summary>Taken only until what an earlier life left under the id is gone: whoever wants the id waits.</summary>
+        Clearing,
+
+        /// <summary>The task of an earlier life is being taken over: whoever wants the id or the task waits.</summary>
+        Recovery,
+    }
+
+    private sealed class Slot(SlotUse use) : TaskCompletionSource<ContainerTask?>(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        internal SlotUse Use => use;
     }
 }

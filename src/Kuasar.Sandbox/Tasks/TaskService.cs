@@ -36,11 +36,11 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
     }
 
     public override async Task<StartResponse> Start(StartRequest request, ServerCallContext call) =>
-        new() { Pid = (uint)await Find(request.Id, call).StartAsync(ExecId(request.ExecId)).ConfigureAwait(false) };
+        new() { Pid = (uint)await (await FindAsync(request.Id, call).ConfigureAwait(false)).StartAsync(ExecId(request.ExecId)).ConfigureAwait(false) };
 
-    public override Task<StateResponse> State(StateRequest request, ServerCallContext call)
+    public override async Task<StateResponse> State(StateRequest request, ServerCallContext call)
     {
-        var task = Find(request.Id, call);
+        var task = await FindAsync(request.Id, call).ConfigureAwait(false);
         var process = task.Find(ExecId(request.ExecId));
         var response = new StateResponse
         {
@@ -59,7 +59,7 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
             response.ExitStatus = process.Exit.Result.Code;
             response.ExitedAt = Timestamp.FromDateTimeOffset(process.Exit.Result.ExitedAt);
         }
-        return SystemTask.FromResult(response);
+        return response;
     }
 
     public override async Task<DeleteResponse> Delete(DeleteRequest request, ServerCallContext call)
@@ -76,80 +76,82 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
         return Deleted(result);
     }
 
-    public override Task<PidsResponse> Pids(PidsRequest request, ServerCallContext call)
+    public override async Task<PidsResponse> Pids(PidsRequest request, ServerCallContext call)
     {
         var response = new PidsResponse();
-        response.Processes.AddRange(Find(request.Id, call).GetProcesses());
-        return SystemTask.FromResult(response);
+        response.Processes.AddRange((await FindAsync(request.Id, call).ConfigureAwait(false)).GetProcesses());
+        return response;
     }
 
-    public override Task<Empty> Exec(ExecProcessRequest request, ServerCallContext call)
+    public override async Task<Empty> Exec(ExecProcessRequest request, ServerCallContext call)
     {
         var execId = ContainerdId.IsValid(request.ExecId) ? request.ExecId : throw Invalid("exec id", request.ExecId);
         var addresses = new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
-        Find(request.Id, call).AddExec(execId, request.Spec, addresses);
-        return Done;
+        (await FindAsync(request.Id, call).ConfigureAwait(false)).AddExec(execId, request.Spec, addresses);
+        return s_empty;
     }
 
     public override async Task<WaitResponse> Wait(WaitRequest request, ServerCallContext call)
     {
-        var process = Find(request.Id, call).Find(ExecId(request.ExecId));
+        var process = (await FindAsync(request.Id, call).ConfigureAwait(false)).Find(ExecId(request.ExecId));
         var exit = await process.Exit.WaitAsync(call.CancellationToken).ConfigureAwait(false);
         return new WaitResponse { ExitStatus = exit.Code, ExitedAt = Timestamp.FromDateTimeOffset(exit.ExitedAt) };
     }
 
     public override Task<Empty> Kill(KillRequest request, ServerCallContext call) =>
         request.Signal is > 0 and <= 64
-            ? After(Find(request.Id, call).KillAsync(ExecId(request.ExecId), (int)request.Signal, request.All))
+            ? OnTask(request.Id, call, task => task.KillAsync(ExecId(request.ExecId), (int)request.Signal, request.All))
             : throw Invalid("signal", request.Signal.ToString(System.Globalization.CultureInfo.InvariantCulture));
 
-    public override Task<Empty> Pause(PauseRequest request, ServerCallContext call) => After(Find(request.Id, call).PauseAsync());
+    public override Task<Empty> Pause(PauseRequest request, ServerCallContext call) =>
+        OnTask(request.Id, call, task => task.PauseAsync());
 
-    public override Task<Empty> Resume(ResumeRequest request, ServerCallContext call) => After(Find(request.Id, call).ResumeAsync());
+    public override Task<Empty> Resume(ResumeRequest request, ServerCallContext call) =>
+        OnTask(request.Id, call, task => task.ResumeAsync());
 
     public override Task<Empty> Update(UpdateTaskRequest request, ServerCallContext call) =>
-        After(Find(request.Id, call).UpdateAsync(request.Resources));
+        OnTask(request.Id, call, task => task.UpdateAsync(request.Resources));
 
-    public override Task<Empty> ResizePty(ResizePtyRequest request, ServerCallContext call)
+    public override async Task<Empty> ResizePty(ResizePtyRequest request, ServerCallContext call)
     {
-        Find(request.Id, call).Resize(ExecId(request.ExecId), request.Width, request.Height);
-        return Done;
+        (await FindAsync(request.Id, call).ConfigureAwait(false)).Resize(ExecId(request.ExecId), request.Width, request.Height);
+        return s_empty;
     }
 
-    public override Task<Empty> CloseIO(CloseIORequest request, ServerCallContext call)
+    public override async Task<Empty> CloseIO(CloseIORequest request, ServerCallContext call)
     {
-        var task = Find(request.Id, call);
+        var task = await FindAsync(request.Id, call).ConfigureAwait(false);
         if (request.Stdin)
         {
             task.CloseStdin(ExecId(request.ExecId));
         }
-        return Done;
+        return s_empty;
     }
 
     public override async Task<StatsResponse> Stats(StatsRequest request, ServerCallContext call) =>
-        new() { Stats = await Find(request.Id, call).GetMetricsAsync().ConfigureAwait(false) };
+        new() { Stats = await (await FindAsync(request.Id, call).ConfigureAwait(false)).GetMetricsAsync().ConfigureAwait(false) };
 
     // The liveness probe of a containerd that starts: it must succeed for any id, also a sandbox's, or containerd takes it for dead.
-    public override Task<ConnectResponse> Connect(ConnectRequest request, ServerCallContext call)
+    public override async Task<ConnectResponse> Connect(ConnectRequest request, ServerCallContext call)
     {
         var key = Key(request.Id, call);
-        return SystemTask.FromResult(new ConnectResponse
+        return new ConnectResponse
         {
             ShimPid = (uint)Environment.ProcessId,
-            TaskPid = (uint)(registry.Find(key)?.Init.ProcessId ?? context.Sandboxes.TryFind(key)?.ProcessId ?? 0),
+            TaskPid = (uint)((await registry.FindAsync(key).ConfigureAwait(false))?.Init.ProcessId ?? context.Sandboxes.TryFind(key)?.ProcessId ?? 0),
             Version = version,
-        });
+        };
     }
 
     // Asks a shim of one task to end. This server is of all tasks, and stays.
-    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => Done;
+    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => SystemTask.FromResult(s_empty);
 
     private TaskKey Key(string id, ServerCallContext call) => _keys.Of(id, call);
 
-    private ContainerTask Find(string id, ServerCallContext call)
+    private async ValueTask<ContainerTask> FindAsync(string id, ServerCallContext call)
     {
         var key = Key(id, call);
-        return registry.Find(key) ?? throw Unknown(key);
+        return await registry.FindAsync(key).ConfigureAwait(false) ?? throw Unknown(key);
     }
 
     private static string ExecId(string id) => id.Length == 0 || ContainerdId.IsValid(id) ? id : throw Invalid("exec id", id);
@@ -158,11 +160,9 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
 
     private static SandboxException Invalid(string what, string value) => RequestKeys.Invalid(what, value);
 
-    private static Task<Empty> Done => SystemTask.FromResult(s_empty);
-
-    private static async Task<Empty> After(SystemTask task)
+    private async Task<Empty> OnTask(string id, ServerCallContext call, Func<ContainerTask, SystemTask> action)
     {
-        await task.ConfigureAwait(false);
+        await action(await FindAsync(id, call).ConfigureAwait(false)).ConfigureAwait(false);
         return s_empty;
     }
 

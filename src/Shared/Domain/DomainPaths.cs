@@ -8,7 +8,7 @@ namespace Kuasar.Domain;
 /// Where a domain keeps its things. All below one folder, known to the shim and to the sandboxer:
 /// <code>
 /// RUN/control.sock                    what shims talk to
-/// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces
+/// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces; HASH.pb says whose it is
 /// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
 /// RUN/sandboxes/INSTANCE/NAMESPACE/ID/ one sandbox: sandbox.pb and its author's files
 /// RUN/quarantine/                     what could not be read, for a person to look at
@@ -27,6 +27,8 @@ internal sealed class DomainPaths(string runFolder)
 
     internal string ControlSocket => Path.Combine(Run, "control.sock");
 
+    internal string Sockets => Path.Combine(Run, "s");
+
     internal string Tasks => Path.Combine(Run, "tasks");
 
     internal string Sandboxes => Path.Combine(Run, "sandboxes");
@@ -34,7 +36,7 @@ internal sealed class DomainPaths(string runFolder)
     internal string Quarantine => Path.Combine(Run, "quarantine");
 
     internal string TaskSocket(string containerdAddress, string containerdNamespace) =>
-        Path.Combine(Run, "s", Hash($"{containerdAddress}\n{containerdNamespace}") + ".sock");
+        Path.Combine(Sockets, Hash($"{containerdAddress}\n{containerdNamespace}") + ".sock");
 
     internal string TaskFolder(string containerdAddress, string containerdNamespace, string id) =>
         Path.Combine(NamespaceFolder(Tasks, containerdAddress, containerdNamespace), Checked(id));

@@ -18,6 +18,9 @@ namespace Kuasar.Domain;
 /// </summary>
 internal static class RecordFile
 {
+    /// <summary>What is written here. A reader leaves alone what is greater: it cannot know what that means.</summary>
+    internal const uint Schema = 1;
+
     private const int CrcOffset = 4, PayloadOffset = 8, MaxLength = 4 << 20;
 
     internal static void Write(string path, ReadOnlySpan<byte> magic, IMessage record)
@@ -65,6 +68,10 @@ internal static class RecordFile
             throw new InvalidDataException($"{path} is damaged: {e.Message}", e);
         }
     }
+
+    /// <exception cref="InvalidDataException">It is of a later version.</exception>
+    internal static T? CheckSchema<T>(T? record, string path, uint schema) where T : class =>
+        schema <= Schema ? record : throw new InvalidDataException($"{path} is of schema {schema}, and this version knows {Schema}");
 
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
     /// <param name="paths">The domain.</param>

@@ -12,8 +12,12 @@ internal static class TaskRecordFile
     internal static void Write(string taskFolder, TaskRecord record) => RecordFile.Write(PathIn(taskFolder), Magic, record);
 
     /// <summary>Null when there is none.</summary>
-    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes.</exception>
-    internal static TaskRecord? Read(string taskFolder) => RecordFile.Read(PathIn(taskFolder), Magic, TaskRecord.Parser);
+    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes, or of a later version.</exception>
+    internal static TaskRecord? Read(string taskFolder)
+    {
+        var record = RecordFile.Read(PathIn(taskFolder), Magic, TaskRecord.Parser);
+        return RecordFile.CheckSchema(record, PathIn(taskFolder), record?.Schema ?? 0);
+    }
 
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
     internal static string Quarantine(DomainPaths paths, string taskFolder) => RecordFile.Quarantine(paths, paths.Tasks, PathIn(taskFolder));

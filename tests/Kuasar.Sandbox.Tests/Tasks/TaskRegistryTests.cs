@@ -19,7 +19,7 @@ public sealed class TaskRegistryTests : IAsyncLifetime
     {
         var made = new TaskCompletionSource<ContainerTask>();
         var adding = _registry.AddAsync(Key, () => made.Task);
-        Assert.Null(_registry.Find(Key));
+        Assert.Null(await _registry.FindAsync(Key));
         var settled = _registry.FindSettledAsync(Key);
         await Within.Fails(SandboxError.AlreadyExists, () => _registry.AddAsync(Key, () => throw new InvalidOperationException("not reached")));
         Assert.False(await _registry.WhileFreeAsync(Key, () => throw new InvalidOperationException("not reached")));
@@ -33,7 +33,7 @@ public sealed class TaskRegistryTests : IAsyncLifetime
 
         Assert.Same(task, await adding.InTime());
         Assert.Same(task, await settled.InTime());
-        Assert.Same(task, _registry.Find(Key));
+        Assert.Same(task, await _registry.FindAsync(Key));
         Assert.Equal([task], _registry.Tasks);
         _registry.Remove(task);
         Assert.Null(await _registry.FindSettledAsync(Key).InTime());
