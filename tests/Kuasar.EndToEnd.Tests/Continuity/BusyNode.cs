@@ -3,6 +3,7 @@ using System.Globalization;
 using Grpc.Core;
 using Kuasar.EndToEnd.Tests.Pods;
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Testing.Cri;
 using Kuasar.Testing.Containerd.Tasks;
 
 namespace Kuasar.EndToEnd.Tests.Continuity;
