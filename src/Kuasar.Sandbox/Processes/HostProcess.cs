@@ -15,6 +15,9 @@ public sealed class HostProcess : ContainerProcess, IDisposable
         _pidfd = pidfd;
     }
 
+    /// <summary>A file that was kept for the process; it goes with this.</summary>
+    internal string? PidFile { get; init; }
+
     /// <inheritdoc/>
     public override int ProcessId { get; }
 
@@ -47,5 +50,12 @@ public sealed class HostProcess : ContainerProcess, IDisposable
     }
 
     /// <summary>Lets go of the pidfd; the process is left alone.</summary>
-    public void Dispose() => _pidfd.Dispose();
+    public void Dispose()
+    {
+        _pidfd.Dispose();
+        if (PidFile is { } file)
+        {
+            Libc.TryRemoveFile(file);
+        }
+    }
 }

@@ -19,10 +19,12 @@ public sealed class HostProcesses
     /// Once a pid. The caller disposes the result when it no longer needs to signal it; the exit is reaped all the same.
     /// </summary>
     /// <exception cref="SandboxException">There is no such process.</exception>
-    public HostProcess Adopt(int processId)
+    public HostProcess Adopt(int processId) => Adopt(processId, null);
+
+    internal HostProcess Adopt(int processId, string? pidFile)
     {
         var pidfd = Libc.OpenProcess(processId) ?? throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
-        return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId));
+        return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId)) { PidFile = pidFile };
     }
 
     /// <summary>
