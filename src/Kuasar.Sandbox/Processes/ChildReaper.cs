@@ -12,7 +12,7 @@ internal interface IChildReaper
 {
     /// <summary>
     /// Completes with the exit status when the process ends. Asked after it was started and before anyone reaped it.
-    /// A process that is no descendant of ours ends with <see cref="ExitStatus.UnknownCode"/>.
+    /// Where the kernel does not tell of a process that is no child of ours, it ends with <see cref="ExitStatus.UnknownCode"/>.
     /// </summary>
     Task<ExitStatus> WatchAsync(int pid);
 
@@ -91,10 +91,11 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
+            var code = status == Libc.NotOurs ? Libc.TryReadExit(watched.Pidfd, pid) : status;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();
-            watched.Exited.SetResult(new ExitStatus(status == Libc.NotOurs ? ExitStatus.UnknownCode : (uint)status, _time.GetUtcNow()));
+            watched.Exited.SetResult(new ExitStatus((uint?)code ?? ExitStatus.UnknownCode, _time.GetUtcNow()));
         }
     }
 
