@@ -34,10 +34,14 @@ var logLevel = new Option<string>("--log-level")
     DefaultValueFactory = _ => "info",
 };
 logLevel.AcceptOnlyFromAmong([.. logLevels.Keys]);
+var noKeeper = new Option<bool>("--no-keeper")
+{
+    Description = "One process alone: when it ends, containerd takes every container for dead",
+};
 
 var command = new RootCommand("Runs all runc containers and pods of a node's containerd in one resident process.")
 {
-    runDirectory, runtime, systemdCgroup, proxy, containerd, logLevel,
+    runDirectory, runtime, systemdCgroup, proxy, containerd, logLevel, noKeeper,
 };
 command.SetAction(async (arguments, cancellationToken) =>
 {
@@ -46,6 +50,7 @@ command.SetAction(async (arguments, cancellationToken) =>
         Name = "runc",
         RunDirectory = Path.GetFullPath(arguments.GetRequiredValue(runDirectory)),
         LogLevel = logLevels[arguments.GetRequiredValue(logLevel)],
+        Keeper = !arguments.GetValue(noKeeper),
     };
     if (arguments.GetValue(proxy) is { } socket)
     {
@@ -53,15 +58,50 @@ command.SetAction(async (arguments, cancellationToken) =>
     }
     try
     {
-        var sandboxer = new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup));
-        await using var host = new SandboxerHost(sandboxer, options);
-        await host.RunAsync(cancellationToken);
+        return await SandboxerHost.RunProgramAsync(
+            () => new RuncSandboxer.RuncSandboxer(arguments.GetRequiredValue(runtime), arguments.GetValue(systemdCgroup)), options, cancellationToken);
+    }
+    catch (Exception e) when (e is SandboxException or ArgumentException or IOException)
+    {
+        return Fail(e);
+    }
+});
+
+var binary = new Option<string?>("--binary") { Description = "The new executable; default: the file that is now where the running one was started from" };
+var deadline = new Option<int>("--deadline")
+{
+    Description = "Seconds that the new sandboxer has until it serves; the old one goes on if it does not",
+    DefaultValueFactory = _ => 30,
+};
+var upgrade = new Command("upgrade", "Puts another binary in the place of the running sandboxer and its keeper; containerd notices nothing.")
+{
+    runDirectory, binary, deadline,
+};
+upgrade.SetAction(arguments => Tell(() => KeeperClient.Upgrade(
+    Path.GetFullPath(arguments.GetRequiredValue(runDirectory)),
+    arguments.GetValue(binary) is { } path ? Path.GetFullPath(path) : null,
+    TimeSpan.FromSeconds(arguments.GetRequiredValue(deadline)))));
+var status = new Command("status", "Says what the keeper holds.") { runDirectory };
+status.SetAction(arguments => Tell(() => KeeperClient.Status(Path.GetFullPath(arguments.GetRequiredValue(runDirectory)))));
+command.Add(upgrade);
+command.Add(status);
+return await command.Parse(args).InvokeAsync();
+
+static int Tell(Func<string> ask)
+{
+    try
+    {
+        Console.WriteLine(ask());
         return 0;
     }
     catch (Exception e) when (e is SandboxException or ArgumentException or IOException)
     {
-        await Console.Error.WriteLineAsync($"kuasar-runc-sandboxer: {e.Message}");
-        return 1;
+        return Fail(e);
     }
-});
-return await command.Parse(args).InvokeAsync();
+}
+
+static int Fail(Exception e)
+{
+    Console.Error.WriteLine($"kuasar-runc-sandboxer: {e.Message}");
+    return 1;
+}

@@ -5,6 +5,7 @@ using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Control;
 using Kuasar.Sandbox.Hosting;
+using Kuasar.Sandbox.Keeper;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Recovery;
 using Kuasar.Sandbox.Sandboxes;
@@ -29,8 +30,9 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly EventLoop _loop;
     private readonly ChildReaper _reaper;
-    private readonly HandleStore _handles = new();
-    private readonly UnixTransports _transports;
+    private readonly KeeperSession? _keeper;
+    private readonly HandleStore? _handles;
+    private readonly ITransports _transports;
     private readonly Leftovers _leftovers;
     private readonly SandboxManager _sandboxes;
     private readonly Endpoints _endpoints;
@@ -57,14 +59,17 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         _logger = loggers.CreateLogger("Kuasar.Sandbox");
 
         _loop = new EventLoop(_logger);
-        _reaper = new ChildReaper(_loop, time, _logger);
-        _transports = new UnixTransports(loggers);
+        // A keeper's or our own: nothing below knows which.
+        _keeper = KeeperSession.TryOpen(_loop, time, _logger, options.Version);
+        _reaper = new ChildReaper(_loop, time, _logger, _keeper);
+        _handles = _keeper is null ? new HandleStore() : null;
+        _transports = (ITransports?)_keeper?.Transports ?? new UnixTransports(loggers);
         var processes = new HostProcesses(_reaper);
         sandboxer.Services = new SandboxerServices(processes, loggers, time, _paths.Run);
 
         var registry = new TaskRegistry();
         _consoleDirectory = Path.Combine(_paths.Run, "c");
-        var stdio = new StdioEnvironment(_loop, _handles, processes, time, _consoleDirectory);
+        var stdio = new StdioEnvironment(_loop, (IHandleStore?)_handles ?? _keeper!.Handles, processes, time, _consoleDirectory);
         _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
         var sandboxLeftovers = new SandboxLeftovers(_paths, registry, _leftovers, _logger);
         _sandboxes = new SandboxManager(_paths, sandboxer, registry, sandboxLeftovers, time, loggers.CreateLogger("Kuasar.Sandbox.Sandboxes"));
@@ -82,6 +87,10 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        if (_keeper is not null)
+        {
+            await _keeper.Turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
         Libc.CreateFolders(_paths.Run, DomainPaths.FolderMode);
         _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, DomainPaths.FileMode);
         await TakeLockAsync(_lock).ConfigureAwait(false);
@@ -92,12 +101,13 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         _background = Task.WhenAll(_control.ServeAsync(_controlSource, CancellationToken.None), RecoverAsync(contexts));
         var context = new SandboxerRouteContext(
             (grpc, ttrpc) => new ControllerService(new ContainerdInstance { GrpcAddress = grpc, TtrpcAddress = ttrpc }, _endpoints),
-            _transports.Listen,
+            _transports.ListenRaw,
             _loggers);
         foreach (var route in _options.Routes)
         {
             _routes.Add(await route.StartAsync(context, cancellationToken).ConfigureAwait(false));
         }
+        _keeper?.Ready();
         Serving(_logger, _options.Name, _options.Version, _paths.ControlSocket);
     }
 
@@ -124,6 +134,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         await _recovery.FinishAsync(contexts).ConfigureAwait(false);
         await _leftovers.FinishAbandonedAsync().ConfigureAwait(false);
         await _sandboxes.FinishAbandonedAsync().ConfigureAwait(false);
+        _keeper?.Handles.ForgetUnclaimed();
     }
 
     /// <summary>Serves until SIGTERM or SIGINT. Containers are left as they are.</summary>
@@ -134,7 +145,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using var cancelled = cancellationToken.Register(() => stop.TrySetResult());
         await StartAsync(cancellationToken).ConfigureAwait(false);
-        await stop.Task.ConfigureAwait(false);
+        await Task.WhenAny(stop.Task, _keeper?.StopAsked ?? stop.Task).ConfigureAwait(false);
         await DisposeAsync().ConfigureAwait(false);
 
         void Stop(PosixSignalContext context)
@@ -151,6 +162,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         {
             return;
         }
+        _keeper?.Leaving();
         if (_controlSource is { } source)
         {
             await source.DisposeAsync().ConfigureAwait(false);
@@ -164,8 +176,9 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         await _background.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _trimmer?.Dispose();
         _reaper.Dispose();
+        _keeper?.Dispose();
         _loop.Dispose();
-        _handles.Dispose();
+        _handles?.Dispose();
         _lock?.Dispose();
         if (_controlSource is not null)
         {

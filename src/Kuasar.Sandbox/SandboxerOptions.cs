@@ -28,6 +28,12 @@ public sealed class SandboxerOptions
     /// <summary>Give memory back to the system when nothing happens after a busy time.</summary>
     public bool TrimMemoryWhenIdle { get; set; } = true;
 
+    /// <summary>
+    /// With <see cref="SandboxerHost.RunProgramAsync(Func{Sandboxer}, SandboxerOptions, CancellationToken)"/>: a small process keeps sockets, exits and
+    /// terminals, and the sandboxer is its child, which may die or be upgraded while containerd notices nothing.
+    /// </summary>
+    public bool Keeper { get; set; }
+
     /// <summary>Further ways by which containerds reach the sandboxer; shims always can.</summary>
     public IList<ISandboxerRoute> Routes { get; } = [];
 

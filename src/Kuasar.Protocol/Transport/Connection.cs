@@ -51,10 +51,22 @@ public abstract class Connection : IAsyncDisposable
     public static Connection FromSocket(Socket socket, string? localAddress = null)
     {
         ArgumentNullException.ThrowIfNull(socket);
-        var peer = PeerCredentials.Of(socket);
-        return (Connection?)SocketConnection.TryCreate(socket, peer, localAddress)
-            ?? new StreamConnection(new NetworkStream(socket, ownsSocket: true), peer, localAddress);
+        return Create(socket, PeerCredentials.Of(socket), localAddress);
     }
+
+    /// <summary>A connection that another process has accepted and relays: the socket's other end is that process, not the peer.</summary>
+    /// <param name="socket">Connected. One that was never used asynchronously is served faster.</param>
+    /// <param name="peer">Who connected there; what <see cref="Peer"/> says.</param>
+    /// <param name="localAddress">What <see cref="LocalAddress"/> says.</param>
+    public static Connection FromRelayedSocket(Socket socket, PeerCredentials peer, string? localAddress = null)
+    {
+        ArgumentNullException.ThrowIfNull(socket);
+        return Create(socket, peer, localAddress);
+    }
+
+    private static Connection Create(Socket socket, PeerCredentials? peer, string? localAddress) =>
+        (Connection?)SocketConnection.TryCreate(socket, peer, localAddress)
+            ?? new StreamConnection(new NetworkStream(socket, ownsSocket: true), peer, localAddress);
 
     /// <summary>A connection over any duplex stream, which it owns. Its Dispose must end reads and writes in progress.</summary>
     public static Connection FromStream(Stream stream, string? localAddress = null)

@@ -18,6 +18,29 @@ internal interface IChildReaper
 
     /// <summary>How a process ended that was written down in an earlier life of the sandboxer and is no more.</summary>
     Task<ExitStatus> EndOfAsync(ProcessRecord process);
+
+    /// <summary>
+    /// How a process ended whose pid we were told of a moment ago and that is no more; null when nobody keeps ends. An orphan may be reaped
+    /// by a keeper before we hear of its pid.
+    /// </summary>
+    Task<ExitStatus>? EndOfGone(int pid);
+
+    /// <summary>The end of the process is written down, or is of no interest: it need not be kept.</summary>
+    void Release(int pid);
+}
+
+/// <summary>Who reaps what is orphaned, where this process is not the subreaper. Thread-safe.</summary>
+internal interface IExitSource
+{
+    /// <summary>The end of this process is to be kept until it is released.</summary>
+    void Watch(int pid, ulong start);
+
+    /// <summary>How a process ended that is no more; <see cref="ExitStatus.UnknownCode"/> when nobody knows.</summary>
+    /// <param name="pid">Its pid.</param>
+    /// <param name="start">Its start time; 0 for whoever had the pid last.</param>
+    Task<ExitStatus> EndOfAsync(int pid, ulong start);
+
+    void Release(int pid, ulong start);
 }
 
 /// <summary>Reaps by pidfd, pid by pid: <c>waitpid(-1)</c> would steal the children of <see cref="System.Diagnostics.Process"/>.</summary>
@@ -30,14 +53,24 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
     private readonly ILogger _logger;
     private readonly ConcurrentDictionary<int, Watched> _watched = new();
     private readonly ITimer _sweep;
+    private readonly IExitSource? _orphans;
+    private readonly ConcurrentDictionary<int, ulong> _starts = new();
     private HashSet<int> _suspects = [];
 
-    internal ChildReaper(EventLoop loop, TimeProvider time, ILogger logger)
+    /// <param name="loop">Where exits are heard.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="logger">The log.</param>
+    /// <param name="orphans">Who reaps what is no child of ours; null: we are the subreaper.</param>
+    internal ChildReaper(EventLoop loop, TimeProvider time, ILogger logger, IExitSource? orphans = null)
     {
+        _orphans = orphans;
         _loop = loop;
         _time = time;
         _logger = logger;
-        Libc.BecomeSubreaper();
+        if (orphans is null)
+        {
+            Libc.BecomeSubreaper();
+        }
         // What our own parent left open to us is not for containers.
         Libc.CloseAllOnExec();
         _sweep = time.CreateTimer(_ => SweepOrphans(), null, SweepPeriod, SweepPeriod);
@@ -59,7 +92,12 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
         var pidfd = Libc.OpenProcess(pid);
         if (pidfd is null)
         {
-            return Task.FromResult(new ExitStatus(ExitStatus.UnknownCode, _time.GetUtcNow()));
+            return EndOfGone(pid) ?? Task.FromResult(new ExitStatus(ExitStatus.UnknownCode, _time.GetUtcNow()));
+        }
+        if (_orphans is not null && ProcessIdentity.Of(pid) is { } identity)
+        {
+            _starts[pid] = identity.StartTime;
+            _orphans.Watch(pid, identity.StartTime);
         }
         var watched = new Watched(pidfd);
         _watched[pid] = watched;
@@ -80,8 +118,27 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
         return watched.Exited.Task;
     }
 
-    /// <summary>Nobody of this process has seen it.</summary>
-    public Task<ExitStatus> EndOfAsync(ProcessRecord process) => Task.FromResult(new ExitStatus(ExitStatus.UnknownCode, _time.GetUtcNow()));
+    public Task<ExitStatus> EndOfAsync(ProcessRecord process)
+    {
+        // The number of another boot says nothing.
+        if (_orphans is null || process.BootId != ProcessIdentity.Of(Environment.ProcessId)!.BootId)
+        {
+            return Task.FromResult(new ExitStatus(ExitStatus.UnknownCode, _time.GetUtcNow()));
+        }
+        _starts[process.Pid] = process.StartTime;
+        _orphans.Watch(process.Pid, process.StartTime);
+        return _orphans.EndOfAsync(process.Pid, process.StartTime);
+    }
+
+    public Task<ExitStatus>? EndOfGone(int pid) => _orphans?.EndOfAsync(pid, start: 0);
+
+    public void Release(int pid)
+    {
+        if (_starts.TryRemove(pid, out var start))
+        {
+            _orphans?.Release(pid, start);
+        }
+    }
 
     private void Reap(int pid, Watched watched)
     {
@@ -95,9 +152,16 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();
+            if (code is null && _orphans is not null)
+            {
+                _ = TellAsync(watched, _orphans.EndOfAsync(pid, _starts.GetValueOrDefault(pid)));
+                return;
+            }
             watched.Exited.SetResult(new ExitStatus((uint?)code ?? ExitStatus.UnknownCode, _time.GetUtcNow()));
         }
     }
+
+    private static async Task TellAsync(Watched watched, Task<ExitStatus> end) => watched.Exited.TrySetResult(await end.ConfigureAwait(false));
 
     /// <summary>
     /// Orphans of containers without a pid namespace fall to us as the subreaper, and nobody watches them. One that is still dead

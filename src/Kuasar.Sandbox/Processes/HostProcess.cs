@@ -7,9 +7,11 @@ namespace Kuasar.Sandbox;
 public sealed class HostProcess : ContainerProcess, IDisposable
 {
     private readonly SafeFileHandle _pidfd;
+    private readonly Processes.IChildReaper _reaper;
 
-    internal HostProcess(int processId, SafeFileHandle pidfd, Task<ExitStatus> exited)
+    internal HostProcess(int processId, SafeFileHandle pidfd, Task<ExitStatus> exited, Processes.IChildReaper reaper)
     {
+        _reaper = reaper;
         ProcessId = processId;
         Exited = exited;
         _pidfd = pidfd;
@@ -49,13 +51,17 @@ public sealed class HostProcess : ContainerProcess, IDisposable
         return Task.CompletedTask;
     }
 
-    /// <summary>Lets go of the pidfd; the process is left alone.</summary>
+    /// <summary>Lets go of the pidfd, and of the end of a process that has ended; one that lives is left alone.</summary>
     public void Dispose()
     {
         _pidfd.Dispose();
         if (PidFile is { } file)
         {
             Libc.TryRemoveFile(file);
+        }
+        if (Exited.IsCompleted)
+        {
+            _reaper.Release(ProcessId);
         }
     }
 }

@@ -23,8 +23,13 @@ public sealed class HostProcesses
 
     internal HostProcess Adopt(int processId, string? pidFile)
     {
-        var pidfd = Libc.OpenProcess(processId) ?? throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
-        return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId)) { PidFile = pidFile };
+        if (Libc.OpenProcess(processId) is { } pidfd)
+        {
+            return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId), _reaper) { PidFile = pidFile };
+        }
+        return _reaper.EndOfGone(processId) is { } end
+            ? new HostProcess(processId, Nothing, end, _reaper) { PidFile = pidFile }
+            : throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
     }
 
     /// <summary>
@@ -41,8 +46,11 @@ public sealed class HostProcesses
     /// A process of an earlier life of the sandboxer: alive, or one whose end has been seen. Never a stranger that has its pid now.
     /// </summary>
     internal HostProcess Recover(ProcessRecord record) => ProcessIdentity.Open(record) is { } pidfd
-        ? new HostProcess(record.Pid, pidfd, _reaper.WatchAsync(record.Pid))
-        : new HostProcess(record.Pid, new SafeFileHandle(-1, ownsHandle: false), _reaper.EndOfAsync(record));
+        ? new HostProcess(record.Pid, pidfd, _reaper.WatchAsync(record.Pid), _reaper)
+        : new HostProcess(record.Pid, Nothing, _reaper.EndOfAsync(record), _reaper);
+
+    /// <summary>The pidfd of a process that is no more.</summary>
+    private static SafeFileHandle Nothing => new(-1, ownsHandle: false);
 
     /// <summary>Starts a program in a session of its own, with nothing inherited but the three handles (null: /dev/null).</summary>
     /// <param name="path">Absolute path of the program.</param>

@@ -8,6 +8,7 @@ namespace Kuasar.Domain;
 /// Where a domain keeps its things. All below one folder, known to the shim and to the sandboxer:
 /// <code>
 /// RUN/control.sock                    what shims talk to
+/// RUN/keeper.sock                     what an operator talks to, where a keeper runs; keeper.lock is its
 /// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces; HASH.pb says whose it is
 /// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
 /// RUN/sandboxes/INSTANCE/NAMESPACE/ID/ one sandbox: sandbox.pb and its author's files
@@ -26,6 +27,11 @@ internal sealed class DomainPaths(string runFolder)
     internal string Run { get; } = Path.TrimEndingDirectorySeparator(Path.GetFullPath(runFolder));
 
     internal string ControlSocket => Path.Combine(Run, "control.sock");
+
+    /// <summary>What an operator talks to, where a keeper runs.</summary>
+    internal string KeeperSocket => Path.Combine(Run, "keeper.sock");
+
+    internal string KeeperLock => Path.Combine(Run, "keeper.lock");
 
     internal string Sockets => Path.Combine(Run, "s");
 
