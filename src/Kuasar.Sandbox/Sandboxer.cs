@@ -17,7 +17,7 @@ public abstract class Sandboxer
     /// <summary>
     /// Takes over a sandbox that an earlier life of the sandboxer has made and, but for one that was only created, started: everything that
     /// <see cref="Sandbox"/> says of one that runs holds for what is returned. It makes nothing anew; what it needs to know beside the spec,
-    /// it has saved by <see cref="SandboxSpec.Save"/>. When it fails, nothing of the sandbox is touched, and containerd is told that there is
+    /// it has saved by <see cref="SandboxSpec.Save"/>, and its processes are at <see cref="HostProcesses.Recover(SandboxSpec)"/>. When it fails, nothing of the sandbox is touched, and containerd is told that there is
     /// none; it then asks for the removal of what is recorded. By default, sandboxes are not taken over.
     /// </summary>
     public virtual Task<Sandbox> RecoverSandboxAsync(SandboxSpec spec, CancellationToken cancellationToken) =>

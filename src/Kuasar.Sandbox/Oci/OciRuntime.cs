@@ -118,12 +118,22 @@ public sealed class OciRuntime
     /// </summary>
     internal static void EndExec(string workDirectory, string execId, Cgroup? cgroup)
     {
-        var pidFile = ExecPidFile(workDirectory, execId);
-        if (File.Exists(pidFile) && ReadPid(pidFile) is var pid && cgroup?.GetProcessIds().Contains(pid) == true)
+        if (TryReadPid(ExecPidFile(workDirectory, execId)) is { } pid && cgroup?.GetProcessIds().Contains(pid) == true)
         {
             Libc.Kill(pid, Libc.SIGKILL);
         }
-        Libc.TryRemoveFile(pidFile);
+    }
+
+    /// <summary>
+    /// Removes what calls have left in a container's folder that an earlier life of the sandboxer has begun, when all have ended and their
+    /// processes are known.
+    /// </summary>
+    internal static void RemoveTemporaries(string workDirectory)
+    {
+        foreach (var file in ((string[])["log-*", "exec-*", "resources-*", "exec.*.pid"]).SelectMany(pattern => Directory.GetFiles(workDirectory, pattern)))
+        {
+            Libc.TryRemoveFile(file);
+        }
     }
 
     private static string ExecPidFile(string workDirectory, string execId) => System.IO.Path.Combine(workDirectory, $"exec.{execId}.pid");
@@ -273,13 +283,11 @@ public sealed class OciRuntime
     private string NewFile(string directory, string name) =>
         System.IO.Path.Combine(directory, $"{name}-{Interlocked.Increment(ref _lastFile).ToString(CultureInfo.InvariantCulture)}");
 
-    private static int ReadPid(string pidFile)
-    {
-        var text = Libc.ReadFile(pidFile, 1024) ?? [];
-        return Utf8Parser.TryParse(text, out int pid, out _) && pid > 0
-            ? pid
-            : throw new SandboxException(SandboxError.Unknown, $"the runtime wrote no pid to {pidFile}");
-    }
+    private static int ReadPid(string pidFile) =>
+        TryReadPid(pidFile) ?? throw new SandboxException(SandboxError.Unknown, $"the runtime wrote no pid to {pidFile}");
+
+    private static int? TryReadPid(string pidFile) =>
+        Utf8Parser.TryParse(Libc.ReadFile(pidFile, 1024) ?? [], out int pid, out _) && pid > 0 ? pid : null;
 
     private static string Find(string path)
     {

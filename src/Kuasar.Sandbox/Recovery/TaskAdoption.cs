@@ -43,6 +43,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
             {
                 execs.Add(await AdoptExecAsync(container, exec, resources).ConfigureAwait(false));
             }
+            OciRuntime.RemoveTemporaries(folder);
             var task = new ContainerTask(context, _key, resources, spec, container, init, execs, exit);
             member.Settle(task);
             spec.Oci.Release();

@@ -173,6 +173,9 @@ public sealed class OciRuntimeTests : IAsyncLifetime
         process.Signal(Libc.SIGKILL);
         await process.Exited.InTime();
         Assert.Equal("{\"args\":[]}", await File.ReadAllTextAsync(_bed.PathOf("copy"), TestContext.Current.CancellationToken));
+        // A later life finds the process by it.
+        AssertNothingIsLeft("exec.e.pid");
+        process.Dispose();
         AssertNothingIsLeft();
     }
 

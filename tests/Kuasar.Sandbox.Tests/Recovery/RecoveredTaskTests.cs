@@ -176,6 +176,8 @@ public sealed class RecoveredTaskTests : IAsyncLifetime
         await _bed.RestartAsync(() =>
         {
             _bed.Files("one").Change(record => record.Execs.First(exec => exec.Id == "starting").State = State.Starting);
+            File.WriteAllText(Path.Combine(_bed.Files("one").Path, "exec.starting.pid"), "");
+            File.WriteAllText(Path.Combine(_bed.Files("one").Path, "log-1"), "of a call that was cut short");
             RecoveryBed.Kill(died, 15);
         });
 
@@ -189,6 +191,7 @@ public sealed class RecoveredTaskTests : IAsyncLifetime
         await _bed.StartAsync(exec: "created");
         await _bed.KillAsync(exec: "running");
         Assert.Equal(137u, (await _bed.WaitAsync(exec: "running")).ExitStatus);
+        Assert.Equal(["exec.created.pid", "init.pid", "task.pb"], Directory.GetFiles(_bed.Files("one").Path).Select(Path.GetFileName).Order());
         foreach (var exec in new[] { "running", "stopped", "died", "starting" })
         {
             await _bed.DeleteAsync(exec: exec);
