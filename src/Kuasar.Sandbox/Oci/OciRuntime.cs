@@ -12,7 +12,7 @@ namespace Kuasar.Sandbox;
 /// Drives an OCI runtime by its command line. Errors are what the runtime wrote to its JSON log, not its exit code. Thread-safe; calls for
 /// one container are the caller's to order.
 /// </summary>
-public sealed class OciRuntime
+public sealed partial class OciRuntime
 {
     private const int MaxOutput = 4 << 20;
 
@@ -111,32 +111,6 @@ public sealed class OciRuntime
             File.Delete(file);
         }
     }
-
-    /// <summary>
-    /// Ends an exec whose start an earlier life of the sandboxer has begun and of which it has recorded no process: where the runtime got so
-    /// far as to make one, it is in the container's cgroup.
-    /// </summary>
-    internal static void EndExec(string workDirectory, string execId, Cgroup? cgroup)
-    {
-        if (TryReadPid(ExecPidFile(workDirectory, execId)) is { } pid && cgroup?.GetProcessIds().Contains(pid) == true)
-        {
-            Libc.Kill(pid, Libc.SIGKILL);
-        }
-    }
-
-    /// <summary>
-    /// Removes what calls have left in a container's folder that an earlier life of the sandboxer has begun, when all have ended and their
-    /// processes are known.
-    /// </summary>
-    internal static void RemoveTemporaries(string workDirectory)
-    {
-        foreach (var file in ((string[])["log-*", "exec-*", "resources-*", "exec.*.pid"]).SelectMany(pattern => Directory.GetFiles(workDirectory, pattern)))
-        {
-            Libc.TryRemoveFile(file);
-        }
-    }
-
-    private static string ExecPidFile(string workDirectory, string execId) => System.IO.Path.Combine(workDirectory, $"exec.{execId}.pid");
 
     /// <summary>Freezes the container.</summary>
     public Task PauseAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["pause", spec.Id], spec, cancellationToken);

@@ -60,8 +60,9 @@ internal sealed partial class SandboxerRecovery(
     /// <param name="contexts">By the short name of the containerd: those that have an endpoint.</param>
     internal async Task FinishAsync(Dictionary<string, TaskContext> contexts)
     {
-        await Parallel.ForEachAsync(
-            _tasks, Bounded, async (task, _) => await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false)).ConfigureAwait(false);
+        var all = Parallel.ForEachAsync(
+            _tasks, Bounded, async (task, _) => await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false));
+        await all.ConfigureAwait(false);
         _tasksAreThere.SetResult();
         await sandboxes.FinishDesertedAsync().ConfigureAwait(false);
     }
@@ -123,7 +124,10 @@ internal sealed partial class SandboxerRecovery(
     /// <summary>Nobody was answered for it; it is undone.</summary>
     private static bool IsHalfMade(TaskRecord record) => record is { Removed: false, Schema: > 0, State: TaskRecord.Types.State.Creating };
 
-    /// <summary>Not when a shim's `delete` has ended it, containerd has removed its bundle, it is half-made, or of a version that could not be taken over.</summary>
+    /// <summary>
+    /// Not when a shim's <c>delete</c> has ended it, containerd has removed its bundle, it is half-made, or of a version that could not be taken
+    /// over.
+    /// </summary>
     private static bool IsTaken(TaskRecord record) =>
         record is { Removed: false, Schema: > 0, State: not TaskRecord.Types.State.Creating } && Directory.Exists(record.Bundle);
 
