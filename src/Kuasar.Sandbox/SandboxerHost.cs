@@ -36,6 +36,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private readonly Endpoints _endpoints;
     private readonly TtrpcServer _control;
     private readonly SandboxerRecovery _recovery;
+    private readonly string _consoleDirectory;
     private readonly IdleTrimmer? _trimmer;
     private SafeFileHandle? _lock;
     private IConnectionSource? _controlSource;
@@ -65,7 +66,8 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         sandboxer.Services = new SandboxerServices(processes, loggers, time, _paths.Run);
 
         var registry = new TaskRegistry();
-        var stdio = new StdioEnvironment(_loop, (IHandleStore?)_handles ?? _keeper!.Handles, processes, time, Path.Combine(_paths.Run, "c"));
+        _consoleDirectory = Path.Combine(_paths.Run, "c");
+        var stdio = new StdioEnvironment(_loop, (IHandleStore?)_handles ?? _keeper!.Handles, processes, time, _consoleDirectory);
         _leftovers = new Leftovers(_paths, processes, registry, time, _logger);
         var sandboxLeftovers = new SandboxLeftovers(_paths, registry, _leftovers, _logger);
         _sandboxes = new SandboxManager(_paths, sandboxer, registry, sandboxLeftovers, time, loggers.CreateLogger("Kuasar.Sandbox.Sandboxes"));
@@ -93,6 +95,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         {
             throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
         }
+        ConsoleSocket.RemoveAll(_consoleDirectory);
         await _recovery.BeginAsync().ConfigureAwait(false);
         var contexts = _endpoints.Reopen();
         _controlSource = _transports.Listen(_paths.ControlSocket);

@@ -5,7 +5,7 @@ namespace Kuasar.EndToEnd.Tests;
 /// <summary>What tests on a node share. Each makes its own containers, which go when it ends.</summary>
 public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLifetime
 {
-    private readonly List<TestContainer> _containers = [];
+    private readonly System.Collections.Concurrent.ConcurrentQueue<TestContainer> _containers = [];
 
     internal Node Node => node is null ? run.Main : node();
 
@@ -31,7 +31,7 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
         {
             ShowLogs();
         }
-        foreach (var container in Enumerable.Reverse(_containers))
+        foreach (var container in _containers.Reverse())
         {
             await container.DisposeAsync();
         }
@@ -41,7 +41,7 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
     internal async Task<TestContainer> NewAsync(ContainerPlan plan, params string[] arguments)
     {
         var container = await TestContainer.NewAsync(Node, Node.Client, plan, arguments);
-        _containers.Add(container);
+        _containers.Enqueue(container);
         return container;
     }
 
@@ -67,7 +67,7 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
     internal Task<TestContainer> StartIdleAsync() => StartAsync("sleep", "3600");
 
     /// <summary>To be cleared away with this test.</summary>
-    internal void Keep(TestContainer container) => _containers.Add(container);
+    internal void Keep(TestContainer container) => _containers.Enqueue(container);
 
     /// <summary>The call must fail with this status.</summary>
     internal static async Task<RpcException> FailsAsync(StatusCode expected, Func<Task> call)

@@ -177,6 +177,9 @@ public abstract class Cgroup
     /// <exception cref="LinuxException">The kernel refuses the watch.</exception>
     internal abstract IDisposable WatchOom(EventLoop loop, Action onOom);
 
+    /// <summary>Whether its processes are frozen, or about to be; null where the kernel does not tell.</summary>
+    internal abstract bool? IsFrozen { get; }
+
     /// <summary>Whether any of the folders is still there.</summary>
     internal abstract bool Exists { get; }
 

@@ -21,6 +21,15 @@ internal sealed partial class CgroupV1(IReadOnlyDictionary<string, string> contr
 
     internal override bool Exists => Array.Exists(_folders, Directory.Exists);
 
+    internal override bool? IsFrozen
+    {
+        get
+        {
+            using var reader = new CgroupReader();
+            return Folder("freezer") is { } freezer && reader.TryRead(freezer, "freezer.state", out var state) ? state.Trim() is not "THAWED" : null;
+        }
+    }
+
     /// <inheritdoc/>
     public override IReadOnlyList<int> GetProcessIds() => ReadProcessIds(
         ProcessControllers.Select(Folder).FirstOrDefault(folder => folder is not null && Directory.Exists(folder)) ?? _folders[0]);

@@ -14,6 +14,15 @@ internal sealed partial class CgroupV2(string folder) : Cgroup
 
     internal override bool Exists => Directory.Exists(folder);
 
+    internal override bool? IsFrozen
+    {
+        get
+        {
+            using var reader = new CgroupReader();
+            return reader.ReadNumber(folder, "cgroup.freeze") is { } value ? value != 0 : null;
+        }
+    }
+
     /// <inheritdoc/>
     public override IReadOnlyList<int> GetProcessIds() => ReadProcessIds(folder);
 

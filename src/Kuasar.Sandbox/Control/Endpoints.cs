@@ -34,7 +34,9 @@ internal sealed partial class Endpoints(
     private bool _closed;
 
     /// <summary>The address that containerd is to connect to; it listens when this returns.</summary>
-    internal string Listen(ContainerdInstance containerd, string containerdNamespace)
+    internal string Listen(ContainerdInstance containerd, string containerdNamespace) => Listen(containerd, containerdNamespace, isRecorded: false);
+
+    private string Listen(ContainerdInstance containerd, string containerdNamespace, bool isRecorded)
     {
         var socket = paths.TaskSocket(containerd.GrpcAddress, containerdNamespace);
         lock (_lock)
@@ -45,8 +47,11 @@ internal sealed partial class Endpoints(
             }
             if (!_endpoints.ContainsKey(socket))
             {
-                // Before anybody is told of it: a later life opens it again.
-                EndpointRecordFile.Write(socket, new EndpointRecord { Schema = RecordFile.Schema, Containerd = containerd, Namespace = containerdNamespace });
+                // Before anybody is told of it: a later life opens it again. That one needs no room on the disk for it.
+                if (!isRecorded)
+                {
+                    EndpointRecordFile.Write(socket, new EndpointRecord { Schema = RecordFile.Schema, Containerd = containerd, Namespace = containerdNamespace });
+                }
                 _endpoints.Add(socket, Open(socket, InstanceOf(containerd), containerdNamespace));
             }
             return "unix://" + socket;
@@ -63,11 +68,12 @@ internal sealed partial class Endpoints(
         var contexts = new Dictionary<string, TaskContext>(StringComparer.Ordinal);
         foreach (var path in EndpointRecordFile.FindAll(paths))
         {
+            RecordFile.RemoveTemporaries(path);
             try
             {
                 if (EndpointRecordFile.Read(path) is { } record)
                 {
-                    Listen(record.Containerd, record.Namespace);
+                    Listen(record.Containerd, record.Namespace, isRecorded: true);
                     contexts[DomainPaths.InstanceKey(record.Containerd.GrpcAddress)] = ContextOf(record.Containerd);
                 }
             }

@@ -25,10 +25,9 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         {
             try
             {
-                if (Read(folder) is { } record && IsAbandoned(record))
+                if (Read(folder) is not { } record || IsAbandoned(record))
                 {
-                    var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
-                    await registry.WhileFreeAsync(key, () => RemoveAsync(folder, record)).ConfigureAwait(false);
+                    await registry.WhileFreeAsync(KeyOf(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -37,6 +36,24 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
             }
         }
     }
+
+    /// <summary>The caller has the id to itself: what was read before may be of another task by now.</summary>
+    private Task FinishAbandonedAsync(string folder)
+    {
+        RecordFile.RemoveTemporaries(TaskRecordFile.PathIn(folder));
+        if (Read(folder) is { } record)
+        {
+            return IsAbandoned(record) ? RemoveAsync(folder, record) : Task.CompletedTask;
+        }
+        // Nothing was done before there was a record. A folder that is not empty is for a person to look at.
+        Libc.TryRemoveFolder(folder);
+        return Task.CompletedTask;
+    }
+
+    // RUN/tasks/INSTANCE/NAMESPACE/ID
+    private static TaskKey KeyOf(string folder) => folder.Split('/') is [.., var instance, var containerdNamespace, var id]
+        ? new TaskKey(instance, containerdNamespace, id)
+        : throw new InvalidDataException($"{folder} is no task's folder");
 
     /// <summary>Ends what is left of this one id; its pid if it was known, else 0. The caller has the id to itself.</summary>
     internal async Task<int> RemoveAsync(string folder)
@@ -67,7 +84,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         }
         if (ended)
         {
-            Directory.Delete(folder, recursive: true);
+            RecordFile.RemoveWithFolder(TaskRecordFile.PathIn(folder));
             Removed(logger, record.Namespace, record.Id);
         }
     }

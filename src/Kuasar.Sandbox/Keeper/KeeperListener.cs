@@ -94,6 +94,6 @@ internal sealed class KeeperListener : IDisposable
         }
         Socket.Dispose();
         // Ours: a keeper has the lock of its run directory, and a path is listened on once.
-        Libc.TryUnlink(Path);
+        Libc.TryRemoveFile(Path);
     }
 }

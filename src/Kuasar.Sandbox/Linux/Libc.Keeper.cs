@@ -208,8 +208,6 @@ internal static unsafe partial class Libc
     /// <summary>Ends this process now: no finalizers, no handlers.</summary>
     internal static void ExitNow(int code) => _exit(code);
 
-    internal static bool TryUnlink(string path) => unlink(path) == 0 || LastError == ENOENT;
-
     [LibraryImport("libc", SetLastError = true)]
     private static partial int socketpair(int family, int type, int protocol, int* fds);
 
@@ -236,9 +234,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int chmod(string path, uint mode);
-
-    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int unlink(string path);
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int execve(string path, byte** arguments, byte** environment);

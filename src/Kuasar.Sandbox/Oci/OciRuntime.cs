@@ -90,7 +90,8 @@ public sealed class OciRuntime
     {
         ArgumentNullException.ThrowIfNull(exec);
         var file = NewFile(exec.WorkDirectory, "exec");
-        var pidFile = file + ".pid";
+        // By the exec's name, and kept for as long as the process: should we die before the pid is written down, it is found here.
+        var pidFile = ExecPidFile(exec.WorkDirectory, exec.Id);
         try
         {
             await File.WriteAllBytesAsync(file, exec.Process, cancellationToken).ConfigureAwait(false);
@@ -98,14 +99,34 @@ public sealed class OciRuntime
             AddConsole(arguments, exec.Stdio);
             arguments.Add(spec.Id);
             await RunAsync(arguments, exec.WorkDirectory, exec.Stdio, cancellationToken).ConfigureAwait(false);
-            return _services.Processes.Adopt(ReadPid(pidFile));
+            return _services.Processes.Adopt(ReadPid(pidFile), pidFile);
+        }
+        catch
+        {
+            Libc.TryRemoveFile(pidFile);
+            throw;
         }
         finally
         {
             File.Delete(file);
-            File.Delete(pidFile);
         }
     }
+
+    /// <summary>
+    /// Ends an exec whose start an earlier life of the sandboxer has begun and of which it has recorded no process: where the runtime got so
+    /// far as to make one, it is in the container's cgroup.
+    /// </summary>
+    internal static void EndExec(string workDirectory, string execId, Cgroup? cgroup)
+    {
+        var pidFile = ExecPidFile(workDirectory, execId);
+        if (File.Exists(pidFile) && ReadPid(pidFile) is var pid && cgroup?.GetProcessIds().Contains(pid) == true)
+        {
+            Libc.Kill(pid, Libc.SIGKILL);
+        }
+        Libc.TryRemoveFile(pidFile);
+    }
+
+    private static string ExecPidFile(string workDirectory, string execId) => System.IO.Path.Combine(workDirectory, $"exec.{execId}.pid");
 
     /// <summary>Freezes the container.</summary>
     public Task PauseAsync(ContainerSpec spec, CancellationToken cancellationToken) => RunAsync(["pause", spec.Id], spec, cancellationToken);

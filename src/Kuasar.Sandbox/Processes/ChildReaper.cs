@@ -12,7 +12,7 @@ internal interface IChildReaper
 {
     /// <summary>
     /// Completes with the exit status when the process ends. Asked after it was started and before anyone reaped it.
-    /// A process that is no descendant of ours ends with <see cref="ExitStatus.UnknownCode"/>.
+    /// Where the kernel does not tell of a process that is no child of ours, it ends with <see cref="ExitStatus.UnknownCode"/>.
     /// </summary>
     Task<ExitStatus> WatchAsync(int pid);
 
@@ -148,15 +148,17 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
+            // A keeper keeps ends with their times; without one the kernel may know.
+            int? code = status != Libc.NotOurs ? status : _orphans is null ? Libc.TryReadExit(watched.Pidfd, pid) : null;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();
-            if (status == Libc.NotOurs && _orphans is not null)
+            if (code is null && _orphans is not null)
             {
                 _ = TellAsync(watched, _orphans.EndOfAsync(pid, _starts.GetValueOrDefault(pid)));
                 return;
             }
-            watched.Exited.SetResult(new ExitStatus(status == Libc.NotOurs ? ExitStatus.UnknownCode : (uint)status, _time.GetUtcNow()));
+            watched.Exited.SetResult(new ExitStatus((uint?)code ?? ExitStatus.UnknownCode, _time.GetUtcNow()));
         }
     }
 

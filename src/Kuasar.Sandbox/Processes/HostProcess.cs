@@ -17,6 +17,9 @@ public sealed class HostProcess : ContainerProcess, IDisposable
         _pidfd = pidfd;
     }
 
+    /// <summary>A file that was kept for the process; it goes with this.</summary>
+    internal string? PidFile { get; init; }
+
     /// <inheritdoc/>
     public override int ProcessId { get; }
 
@@ -55,6 +58,10 @@ public sealed class HostProcess : ContainerProcess, IDisposable
         if (Exited.IsCompleted)
         {
             _reaper.Release(ProcessId);
+        }
+        if (PidFile is { } file)
+        {
+            Libc.TryRemoveFile(file);
         }
     }
 }

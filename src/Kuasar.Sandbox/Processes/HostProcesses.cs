@@ -19,14 +19,16 @@ public sealed class HostProcesses
     /// Once a pid. The caller disposes the result when it no longer needs to signal it; the exit is reaped all the same.
     /// </summary>
     /// <exception cref="SandboxException">There is no such process.</exception>
-    public HostProcess Adopt(int processId)
+    public HostProcess Adopt(int processId) => Adopt(processId, null);
+
+    internal HostProcess Adopt(int processId, string? pidFile)
     {
         if (Libc.OpenProcess(processId) is { } pidfd)
         {
-            return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId), _reaper);
+            return new HostProcess(processId, pidfd, _reaper.WatchAsync(processId), _reaper) { PidFile = pidFile };
         }
         return _reaper.EndOfGone(processId) is { } end
-            ? new HostProcess(processId, Nothing, end, _reaper)
+            ? new HostProcess(processId, Nothing, end, _reaper) { PidFile = pidFile }
             : throw new SandboxException(SandboxError.NotFound, $"process {processId} is gone");
     }
 

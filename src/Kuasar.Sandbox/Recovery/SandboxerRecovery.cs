@@ -29,14 +29,20 @@ internal sealed partial class SandboxerRecovery(
     /// <summary>Serving does not wait for an author longer than that.</summary>
     private static readonly TimeSpan SandboxLimit = TimeSpan.FromSeconds(5);
 
+    /// <summary>As long may the author of one task keep those waiting who ask for it, and a runtime's call that was under way.</summary>
+    private static readonly TimeSpan TaskLimit = TimeSpan.FromSeconds(30);
+
+    private readonly TaskCompletionSource _tasksAreThere = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<(string Folder, TaskRecord Record, Func<Func<Task<ContainerTask?>>, Task> Finish)> _tasks = [];
+    private UnfinishedCalls? _calls;
 
     /// <summary>Takes the ids of all that is to be taken over, and the sandboxes themselves. Before anybody is served.</summary>
     internal async Task BeginAsync()
     {
+        _calls = new UnfinishedCalls(paths.Tasks, TaskLimit, time, logger);
         foreach (var folder in DomainPaths.IdFolders(paths.Tasks))
         {
-            if (Read(folder, taskLeftovers.Read) is { } record && IsTaken(record)
+            if (Read(folder, taskLeftovers.Read) is { } record && (IsTaken(record) || IsHalfMade(record))
                 && registry.TryReserve(KeyOf(record)) is { } finish)
             {
                 _tasks.Add((folder, record, finish));
@@ -49,29 +55,47 @@ internal sealed partial class SandboxerRecovery(
 
     /// <summary>Takes over the tasks; those who are asked for wait for this.</summary>
     /// <param name="contexts">By the short name of the containerd: those that have an endpoint.</param>
-    internal Task FinishAsync(Dictionary<string, TaskContext> contexts) => Parallel.ForEachAsync(_tasks, Bounded, async (task, _) =>
-        await task.Finish(async () =>
+    internal async Task FinishAsync(Dictionary<string, TaskContext> contexts)
+    {
+        await Parallel.ForEachAsync(
+            _tasks, Bounded, async (task, _) => await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false)).ConfigureAwait(false);
+        _tasksAreThere.SetResult();
+        await sandboxes.FinishDesertedAsync().ConfigureAwait(false);
+        // What is not taken over is removed next.
+        foreach (var folder in DomainPaths.IdFolders(paths.Tasks))
         {
-            try
+            await _calls!.EndAsync(folder).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts)
+    {
+        try
+        {
+            await _calls!.EndAsync(folder).ConfigureAwait(false);
+            if (IsHalfMade(record))
             {
-                return contexts.TryGetValue(KeyOf(task.Record).Instance, out var context)
-                    ? await new TaskAdoption(context, processes, task.Folder, task.Record).AdoptAsync().ConfigureAwait(false)
-                    : throw new InvalidDataException("nothing says which containerd it is of");
-            }
-#pragma warning disable CA1031 // whatever it is, the others must not be lost to it
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                TaskNotTaken(logger, e, KeyOf(task.Record));
+                await taskLeftovers.RemoveAsync(folder).ConfigureAwait(false);
                 return null;
             }
-        }).ConfigureAwait(false));
+            return contexts.TryGetValue(KeyOf(record).Instance, out var context)
+                ? await new TaskAdoption(context, processes, folder, record).AdoptAsync().WaitAsync(TaskLimit, time).ConfigureAwait(false)
+                : throw new InvalidDataException("nothing says which containerd it is of");
+        }
+#pragma warning disable CA1031 // whatever it is, the others must not be lost to it
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            TaskNotTaken(logger, e, KeyOf(record));
+            return null;
+        }
+    }
 
     private async Task TakeSandboxAsync(SandboxRecord record)
     {
         try
         {
-            await sandboxes.RecoverAsync(record).ConfigureAwait(false);
+            await sandboxes.RecoverAsync(record, _tasksAreThere.Task).ConfigureAwait(false);
         }
 #pragma warning disable CA1031 // whatever it is, the others must not be lost to it
         catch (Exception e)
@@ -98,7 +122,10 @@ internal sealed partial class SandboxerRecovery(
 
     private static ParallelOptions Bounded => new() { MaxDegreeOfParallelism = AtOnce };
 
-    /// <summary>A shim's `delete` has ended it, containerd has removed its bundle, it is half-made, or of a version that could not be taken over.</summary>
+    /// <summary>Nobody was answered for it; it is undone.</summary>
+    private static bool IsHalfMade(TaskRecord record) => record is { Removed: false, Schema: > 0, State: TaskRecord.Types.State.Creating };
+
+    /// <summary>Not when a shim's `delete` has ended it, containerd has removed its bundle, it is half-made, or of a version that could not be taken over.</summary>
     private static bool IsTaken(TaskRecord record) =>
         record is { Removed: false, Schema: > 0, State: not TaskRecord.Types.State.Creating } && Directory.Exists(record.Bundle);
 

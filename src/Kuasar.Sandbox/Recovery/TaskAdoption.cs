@@ -34,8 +34,8 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
                 Options = record.Options,
                 Resources = resources,
             };
-            var container = await member.Sandbox.RecoverContainerAsync(
-                spec, FirstProcess(), Cgroup.FromFolders(record.Cgroups, await MountInfoAsync().ConfigureAwait(false)), CancellationToken.None).ConfigureAwait(false);
+            var cgroup = Cgroup.FromFolders(record.Cgroups, await MountInfoAsync().ConfigureAwait(false));
+            var container = await RecoverContainerAsync(member.Sandbox, spec, cgroup).ConfigureAwait(false);
             var init = new ManagedProcess("", addresses) { Stdio = stdio, State = await StateAsync(container).ConfigureAwait(false) };
             init.Attach(container);
             var exit = End(init, record.Exit);
@@ -55,7 +55,21 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
                 process.Stdio?.Abandon();
             }
             stdio?.Abandon();
-            await member.DisposeAsync().ConfigureAwait(false);
+            member.Abandon();
+            throw;
+        }
+    }
+
+    private async Task<Container> RecoverContainerAsync(Sandbox sandbox, ContainerSpec spec, Cgroup? cgroup)
+    {
+        var init = FirstProcess();
+        try
+        {
+            return await sandbox.RecoverContainerAsync(spec, init, cgroup, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch
+        {
+            init.Dispose();
             throw;
         }
     }
@@ -68,7 +82,8 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
     {
         RecordState.Created => ProcessState.Created,
         RecordState.Starting => await container.IsStartedAsync(CancellationToken.None).ConfigureAwait(false) ? ProcessState.Running : ProcessState.Created,
-        RecordState.Paused => ProcessState.Paused,
+        // Written down before it is done, and it may have failed.
+        RecordState.Paused => container.Cgroup?.IsFrozen == false ? ProcessState.Running : ProcessState.Paused,
         // What may be deleted without force has not run, or has ended.
         RecordState.Deleting when record.Exit is null => ProcessState.Created,
         // One that has ended counts as running until that is told.
@@ -85,8 +100,13 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
         process.Stdio = ProcessStdio.Recover(context.Stdio, process.Addresses, ContainerTask.StdioName(_key, exec.Id), exec.Stdio.StdinClosed);
         if (exec.Started is null)
         {
-            // Its Start was not answered, so nobody counts on it: it has failed.
-            process.Stop(new ExitStatus(ExitStatus.UnknownCode, context.Time.GetUtcNow()));
+            // Its Start was not answered, so nobody counts on it: it has failed, and its client sees the end of its streams at once.
+            OciRuntime.EndExec(folder, exec.Id, container.Cgroup);
+            await process.Stdio.DisposeAsync().ConfigureAwait(false);
+            var unknown = new ExitStatus(ExitStatus.UnknownCode, context.Time.GetUtcNow());
+            process.Stop(unknown);
+            resources.NoteExit(exec.Id, unknown);
+            resources.NoteExitTold(exec.Id);
             return process;
         }
         var spec = new ExecSpec { Id = exec.Id, Process = exec.Process.Memory, WorkDirectory = folder, Stdio = process.Stdio };

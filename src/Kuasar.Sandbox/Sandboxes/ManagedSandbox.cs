@@ -72,6 +72,11 @@ internal sealed partial class ManagedSandbox
     /// <summary>Completes when it has ended, however. Many may wait.</summary>
     internal Task<ExitStatus> Exit => _exit.Task;
 
+    /// <summary>
+    /// Of one of an earlier life: completes when its tasks have been taken over. Before, an end of its own would not know whom to end.
+    /// </summary>
+    internal Task TasksAreThere { private get; init; } = Task.CompletedTask;
+
     /// <summary>Completes when nothing of it is left, and its id is free.</summary>
     internal Task Gone => _gone.Task;
 
@@ -150,7 +155,10 @@ internal sealed partial class ManagedSandbox
     private async Task RecoverAsync(SandboxRecord found)
     {
         using var turn = await _birth.ConfigureAwait(false);
-        var stopped = found.State == SandboxRecord.Types.State.Stopped;
+        // Of another boot nothing can live, whatever its author makes of it.
+        var lost = !IsImplied && found.State is not (SandboxRecord.Types.State.Created or SandboxRecord.Types.State.Stopped) &&
+            found.BootId.Length > 0 && found.BootId != Linux.ProcessIdentity.BootId;
+        var stopped = lost || found.State == SandboxRecord.Types.State.Stopped;
         try
         {
             _folder.Reopen();
@@ -158,6 +166,7 @@ internal sealed partial class ManagedSandbox
                 () => _context.Sandboxer.RecoverSandboxAsync(_spec, _ending.Token),
                 late => late.DisposeAsync().AsTask()).ConfigureAwait(false);
             _platform = _sandbox.Platform;
+            ProcessId = (int)found.Pid;
             if (!stopped && (IsImplied || found.State != SandboxRecord.Types.State.Created))
             {
                 ProcessId = IsImplied ? _sandbox.ProcessId : (int)found.Pid;
@@ -182,18 +191,59 @@ internal sealed partial class ManagedSandbox
         if (stopped)
         {
             _platform ??= HostPlatform.Current;
+            if (lost)
+            {
+                Ended(new ExitStatus(ExitStatus.UnknownCode, _context.Time.GetUtcNow()));
+                return;
+            }
             _state = SandboxState.Stopped;
             _exit.TrySetResult(new ExitStatus(found.ExitStatus, found.ExitedAt?.ToDateTimeOffset() ?? _context.Time.GetUtcNow()));
             return;
         }
         _state = _ownEnd is null ? SandboxState.Created : SandboxState.Ready;
+        _ = GoOnAsync(found.State == SandboxRecord.Types.State.Stopping);
+    }
+
+    /// <summary>What goes on by itself in one that was taken over: the watch for its end, or a stop that was not finished.</summary>
+    private async Task GoOnAsync(bool stopping)
+    {
+        await TasksAreThere.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (stopping)
+        {
+            await BeginStop(TimeSpan.Zero).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
         if (_ownEnd is not null)
         {
-            _ = WatchAsync(_ownEnd);
+            await WatchAsync(_ownEnd).ConfigureAwait(false);
         }
-        if (found.State == SandboxRecord.Types.State.Stopping)
+    }
+
+    /// <summary>
+    /// A task that could not be taken over is no member. One that tasks implied is forgotten with the last of them, and not touched:
+    /// its record stays for those who ask for the removal of the task.
+    /// </summary>
+    internal void Abandon(SandboxMember member)
+    {
+        lock (_memberLock)
         {
-            _ = BeginStop(TimeSpan.Zero);
+            _members.Remove(member);
+            if (!IsImplied || _members.Count > 0 || _state == SandboxState.Removed)
+            {
+                return;
+            }
+            _deserted = true;
+            _state = SandboxState.Removed;
+        }
+        _context.Forget(this);
+        _gone.TrySetResult();
+    }
+
+    /// <summary>Whether it is one that tasks implied and that has none. Then it takes none any more, and is to be removed.</summary>
+    internal bool TryDesert()
+    {
+        lock (_memberLock)
+        {
+            return IsImplied && _members.Count == 0 && !_deserted && (_deserted = true);
         }
     }
 

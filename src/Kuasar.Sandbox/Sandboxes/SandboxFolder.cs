@@ -96,10 +96,7 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
         {
             throw new IOException(string.Join("; ", problems));
         }
-        if (Directory.Exists(path))
-        {
-            Directory.Delete(path, recursive: true);
-        }
+        RecordFile.RemoveWithFolder(SandboxRecordFile.PathIn(path));
     }
 
     private void Write()

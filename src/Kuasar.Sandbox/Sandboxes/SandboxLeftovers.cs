@@ -62,7 +62,7 @@ internal sealed partial class SandboxLeftovers(DomainPaths paths, TaskRegistry t
         }
         if (ended)
         {
-            Directory.Delete(folder, recursive: true);
+            RecordFile.RemoveWithFolder(SandboxRecordFile.PathIn(folder));
             Removed(logger, record.Namespace, record.Id);
         }
         return ended;

@@ -18,20 +18,50 @@ internal sealed partial class SandboxManager
         {
             try
             {
-                if (_leftovers.Read(folder) is not { } record)
+                if (_leftovers.Read(folder) is not { } record || IsAbandoned(record))
                 {
-                    // One that was made and never recorded holds nothing; if it is not empty, it is for a person to look at.
-                    await WhileFreeAsync(KeyOf(folder), () => Task.FromResult(Linux.Libc.TryRemoveFolder(folder))).ConfigureAwait(false);
-                }
-                else if (record.Removed || record.State == SandboxRecord.Types.State.Starting || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle)))
-                {
-                    await WhileFreeAsync(KeyOf(folder), () => _leftovers.RemoveAsync(folder, record)).ConfigureAwait(false);
+                    await WhileFreeAsync(KeyOf(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
             {
                 NotFinished(_context.Logger, e, folder);
             }
+        }
+    }
+
+    /// <summary>The caller has the id to itself: what was read before may be of another sandbox by now.</summary>
+    private async Task FinishAbandonedAsync(string folder)
+    {
+        RecordFile.RemoveTemporaries(SandboxRecordFile.PathIn(folder));
+        if (_leftovers.Read(folder) is not { } record)
+        {
+            // One that was made and never recorded holds nothing; if it is not empty, it is for a person to look at.
+            Linux.Libc.TryRemoveFolder(folder);
+        }
+        else if (IsAbandoned(record))
+        {
+            await _leftovers.RemoveAsync(folder, record).ConfigureAwait(false);
+        }
+    }
+
+    private static bool IsAbandoned(SandboxRecord record) =>
+        record.Removed || record.State == SandboxRecord.Types.State.Starting || (record.Bundle.Length > 0 && !Directory.Exists(record.Bundle));
+
+    /// <summary>
+    /// Removes those that tasks implied and that none of them has come back to: they went while the sandboxer did. Once the tasks of an
+    /// earlier life have been taken over.
+    /// </summary>
+    internal async Task FinishDesertedAsync()
+    {
+        List<ManagedSandbox> deserted;
+        lock (_lock)
+        {
+            deserted = [.. _sandboxes.Values.Where(sandbox => sandbox.TryDesert())];
+        }
+        foreach (var sandbox in deserted)
+        {
+            await sandbox.RemoveAsync().ConfigureAwait(false);
         }
     }
 

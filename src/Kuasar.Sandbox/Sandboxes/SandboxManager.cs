@@ -157,11 +157,13 @@ internal sealed partial class SandboxManager
     /// <summary>
     /// Takes over a sandbox of an earlier life; when this returns the id is taken, and what is returned completes when the sandbox is there.
     /// </summary>
-    internal Task RecoverAsync(SandboxRecord record)
+    /// <param name="record">What is written down of it.</param>
+    /// <param name="tasksAreThere">Completes when its tasks have been taken over: an end of its own, that must end them too, waits for that.</param>
+    internal Task RecoverAsync(SandboxRecord record, Task tasksAreThere)
     {
         var key = new TaskKey(DomainPaths.InstanceKey(record.ContainerdAddress), record.Namespace, record.Id);
         var request = SandboxRequest.From(record);
-        var sandbox = New(key, request, request.Pod(), record.Implied, record);
+        var sandbox = New(key, request, request.Pod(), record.Implied, record, tasksAreThere);
         lock (_lock)
         {
             if (!_sandboxes.TryAdd(key, sandbox))
@@ -173,7 +175,11 @@ internal sealed partial class SandboxManager
     }
 
     /// <summary>The place of a task that an earlier life made; its sandbox, when tasks implied it and it had nothing to write down, is made anew.</summary>
-    internal async Task<SandboxMember> JoinAgainAsync(TaskKey key, string containerdAddress, string bundle)
+    /// <param name="key">The sandbox's.</param>
+    /// <param name="request">For one that is made anew.</param>
+    /// <param name="isImplied">Whether tasks implied it. One that a containerd created is there, or is not to be had.</param>
+    /// <exception cref="SandboxException">FailedPrecondition, NotFound: it has not been taken over.</exception>
+    internal async Task<SandboxMember> JoinAgainAsync(TaskKey key, SandboxRequest request, bool isImplied)
     {
         ManagedSandbox? sandbox;
         SandboxMember member;
@@ -181,7 +187,10 @@ internal sealed partial class SandboxManager
         {
             if (!_sandboxes.TryGetValue(key, out sandbox))
             {
-                var request = new SandboxRequest(containerdAddress, bundle);
+                if (!isImplied)
+                {
+                    throw new SandboxException(SandboxError.FailedPrecondition, $"its sandbox {key} has not been taken over");
+                }
                 sandbox = New(key, request, pod: null, implied: true, request.ToRecord(key, implied: true, _context.Time.GetUtcNow()));
                 _sandboxes.Add(key, sandbox);
             }
@@ -194,7 +203,7 @@ internal sealed partial class SandboxManager
         }
         catch
         {
-            await member.DisposeAsync().ConfigureAwait(false);
+            member.Abandon();
             throw;
         }
     }
@@ -225,7 +234,8 @@ internal sealed partial class SandboxManager
     }
 
     private ManagedSandbox New(
-        TaskKey key, SandboxRequest request, Protocol.Contracts.Cri.PodSandboxConfig? pod, bool implied, SandboxRecord? found = null)
+        TaskKey key, SandboxRequest request, Protocol.Contracts.Cri.PodSandboxConfig? pod, bool implied,
+        SandboxRecord? found = null, Task? tasksAreThere = null)
     {
         var folder = new SandboxFolder(
             _paths.SandboxFolder(request.ContainerdAddress, key.Namespace, key.Id), found?.Clone() ?? request.ToRecord(key, implied, _context.Time.GetUtcNow()));
@@ -241,7 +251,10 @@ internal sealed partial class SandboxManager
             WasStarted = found is not null && (implied || found.State != SandboxRecord.Types.State.Created),
             Folder = folder,
         };
-        return new ManagedSandbox(_context, key, spec, implied, () => _leftovers.ClearAsync(folder.Path, implied), found);
+        return new ManagedSandbox(_context, key, spec, implied, () => _leftovers.ClearAsync(folder.Path, implied), found)
+        {
+            TasksAreThere = tasksAreThere ?? Task.CompletedTask,
+        };
     }
 
     private void Forget(ManagedSandbox sandbox)

@@ -22,6 +22,16 @@ internal sealed class SandboxMember(ManagedSandbox sandbox) : IAsyncDisposable
 
     internal void Settle(ContainerTask task) => _settled.TrySetResult(task);
 
+    /// <summary>Leaves as if it had never been there: what could not be taken over is not to be undone.</summary>
+    internal void Abandon()
+    {
+        if (Interlocked.Exchange(ref _left, 1) == 0)
+        {
+            _settled.TrySetResult(null);
+            sandbox.Abandon(this);
+        }
+    }
+
     /// <summary>Leaves; an implied sandbox ends with its last member. Safe to repeat.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -66,5 +66,6 @@ internal sealed record SandboxRequest(string ContainerdAddress, string Bundle = 
         NetworkNamespace = NetworkNamespace,
         CreatedAt = Timestamp.FromDateTimeOffset(now),
         Schema = Domain.RecordFile.Schema,
+        BootId = Linux.ProcessIdentity.BootId,
     };
 }

@@ -29,6 +29,15 @@ internal sealed partial class ConsoleSocket : IDisposable
         return socket;
     }
 
+    /// <summary>Removes those that an earlier life has left; nobody listens on them.</summary>
+    internal static void RemoveAll(string directory)
+    {
+        foreach (var path in Directory.Exists(directory) ? Directory.GetFiles(directory) : [])
+        {
+            Libc.TryRemoveFile(path);
+        }
+    }
+
     /// <summary>The terminal. The caller owns it.</summary>
     /// <param name="ended">The process: once it has ended, what was not sent yet will hardly come.</param>
     /// <param name="time">The clock.</param>

@@ -253,6 +253,10 @@ public sealed class ProcessStdio : IAsyncDisposable
         if (_relay is not null)
         {
             await _relay.Ended.EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
+        }
+        if (Terminal)
+        {
+            // Also one that was lost with an earlier life: its client sees the end.
             CloseTerminal();
         }
         _outputs.ForEach(output => output.KeepUntilRead());

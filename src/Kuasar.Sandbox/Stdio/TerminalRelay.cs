@@ -8,9 +8,16 @@ namespace Kuasar.Sandbox.Stdio;
 /// Copies between a pty's master and the client's streams, on the event loop's thread, never blocking it. A client that does not read
 /// stops the terminal's output, and nothing else. The handles stay the caller's, who disposes this first.
 /// </summary>
+/// <remarks>
+/// Where the other side is a fifo or a pipe, the kernel moves the bytes in one call: a sandboxer that is killed has none of them in its
+/// hands, and its successor goes on from the next byte.
+/// </remarks>
 internal sealed class TerminalRelay : IDisposable
 {
     private const int BufferSize = 8192;
+
+    /// <summary>What is moved takes a page of the pipe each time, however little it is: as many pages as it has by default are soon full.</summary>
+    private const int PipeSize = 1 << 20;
 
     /// <summary>How often a direction may read before it lets the loop's other fds have their turn.</summary>
     private const int ReadsInTurn = 16;
@@ -34,6 +41,7 @@ internal sealed class TerminalRelay : IDisposable
         if (output is not null)
         {
             Libc.SetNonBlocking(output, true);
+            Libc.TryEnlargePipe(output, PipeSize);
         }
         // epoll takes a handle once, and both directions wait for the master.
         _secondMaster = Libc.Duplicate(master);
@@ -86,13 +94,16 @@ internal sealed class TerminalRelay : IDisposable
     /// <summary>One way: read until nothing is there, write until nothing is left, wait for the one that is not ready.</summary>
     private sealed class Direction(TerminalRelay relay, EventLoop loop, SafeFileHandle? source, SafeFileHandle? target, Action ended)
     {
-        private readonly byte[] _buffer = source is null ? [] : new byte[BufferSize];
+        private byte[]? _buffer;
         private int _start, _end;
         private EventLoop.Registration? _wait;
         private bool _finished;
+        private bool _copies = target is null;
 
         /// <summary>What is ready at once when there is more to do.</summary>
         internal required (SafeFileHandle Handle, uint Events) Again { get; init; }
+
+        private byte[] Buffer => _buffer ??= new byte[BufferSize];
 
         internal void Pump()
         {
@@ -101,7 +112,7 @@ internal sealed class TerminalRelay : IDisposable
             {
                 if (_start < _end)
                 {
-                    var written = target is null ? _end - _start : Libc.Write(target, _buffer.AsSpan(_start, _end - _start));
+                    var written = target is null ? _end - _start : Libc.Write(target, Buffer.AsSpan(_start, _end - _start));
                     if (written == -Libc.EAGAIN)
                     {
                         Wait(target!, EventLoop.Out);
@@ -120,15 +131,31 @@ internal sealed class TerminalRelay : IDisposable
                     Wait(Again.Handle, Again.Events);
                     return;
                 }
-                var read = Libc.Read(source, _buffer);
+                var read = _copies || target is null ? Libc.Read(source, Buffer) : Libc.Splice(source, target, BufferSize);
                 if (read == -Libc.EAGAIN)
                 {
+                    if (!_copies && target is not null && Libc.WaitReadable(source, TimeSpan.Zero))
+                    {
+                        Wait(target, EventLoop.Out);
+                        return;
+                    }
                     Wait(source, EventLoop.In);
                     return;
                 }
+                if (read == -Libc.EINVAL && !_copies)
+                {
+                    // A file, or a kernel before 5.10, whose terminals cannot be moved from.
+                    _copies = true;
+                    continue;
+                }
+                if (read == -Libc.EPIPE && !_copies)
+                {
+                    target = null;
+                    continue;
+                }
                 if (read > 0)
                 {
-                    (_start, _end) = (0, read);
+                    (_start, _end) = (0, _copies || target is null ? read : 0);
                 }
                 else if (read != -Libc.EINTR)
                 {

@@ -98,7 +98,15 @@ internal sealed partial class ContainerTask
         using var turn = await _init.Lane.EnterAsync().ConfigureAwait(false);
         RequireState("pause", ProcessState.Running);
         _resources.Note(record => record.State = RecordState.Paused);
-        await _container.PauseAsync(CancellationToken.None).ConfigureAwait(false);
+        try
+        {
+            await _container.PauseAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch
+        {
+            _resources.NoteOutcome(record => record.State = RecordState.Running);
+            throw;
+        }
         _init.State = ProcessState.Paused;
         _context.Events.Paused(Key);
     }

@@ -51,7 +51,8 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
 
     /// <summary>Takes the place again that it had in an earlier life.</summary>
     internal async Task<SandboxMember> JoinAgainAsync(SandboxManager sandboxes, TaskKey key) =>
-        _sandbox = await sandboxes.JoinAgainAsync(key, record.ContainerdAddress, record.Bundle).ConfigureAwait(false);
+        _sandbox = await sandboxes.JoinAgainAsync(key, new SandboxRequest(record.ContainerdAddress, record.Bundle), isImplied: record.Sandbox.Length == 0)
+            .ConfigureAwait(false);
 
     /// <summary>Writes down who must be ended if this sandboxer cannot do it any more. From here on the task is taken over, not undone.</summary>
     internal void Record(Container container) => Note(record =>
@@ -142,10 +143,7 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
         }
         lock (_lock)
         {
-            if (Directory.Exists(folder))
-            {
-                Directory.Delete(folder, recursive: true);
-            }
+            RecordFile.RemoveWithFolder(TaskRecordFile.PathIn(folder));
             _released = true;
         }
     }

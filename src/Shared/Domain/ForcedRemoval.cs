@@ -49,11 +49,12 @@ internal static partial class ForcedRemoval
     /// <summary>Kills what is recorded and undoes its mounts, the last one first. True when nothing is left.</summary>
     internal static bool End(TaskRecord record, TimeSpan bound, List<string> problems)
     {
-        var complete = Kill(record.Processes, record.Cgroups, Deadline.After(bound), problems);
+        var processes = record.Processes.Concat(record.Execs.Select(exec => exec.Started).OfType<ProcessRecord>());
+        var complete = Kill(processes, record.Cgroups, Deadline.After(bound), problems);
         return Unmount(record.Mounts, problems) && complete;
     }
 
-    private static bool Kill(IReadOnlyList<ProcessRecord> processes, IReadOnlyList<string> cgroups, Deadline deadline, List<string> problems)
+    private static bool Kill(IEnumerable<ProcessRecord> processes, IReadOnlyList<string> cgroups, Deadline deadline, List<string> problems)
     {
         var complete = true;
         var killed = new List<(int Pid, SafeFileHandle Handle)>();

@@ -34,12 +34,21 @@ internal static class RecordFile
         Libc.CreateFolders(Path.GetDirectoryName(path)!, DomainPaths.FolderMode);
         // By process: a sandboxer that starts and a shim may write at once.
         var temporary = string.Create(CultureInfo.InvariantCulture, $"{path}.{Environment.ProcessId}.tmp");
-        using (var file = Libc.Open(temporary, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC, DomainPaths.FileMode))
+        try
         {
-            Libc.WriteAll(file, content, temporary);
-            Libc.Sync(file, temporary);
+            using (var file = Libc.Open(temporary, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_TRUNC, DomainPaths.FileMode))
+            {
+                Libc.WriteAll(file, content, temporary);
+                Libc.Sync(file, temporary);
+            }
+            Libc.Rename(temporary, path);
         }
-        Libc.Rename(temporary, path);
+        catch
+        {
+            // The file system is full, most likely: what was written of it would only fill it more.
+            Libc.TryRemoveFile(temporary);
+            throw;
+        }
     }
 
     /// <summary>Null when there is none.</summary>
@@ -72,6 +81,56 @@ internal static class RecordFile
     /// <exception cref="InvalidDataException">It is of a later version.</exception>
     internal static T? CheckSchema<T>(T? record, string path, uint schema) where T : class =>
         schema <= Schema ? record : throw new InvalidDataException($"{path} is of schema {schema}, and this version knows {Schema}");
+
+    /// <summary>The record, where it is of the id by whose folder it was found.</summary>
+    /// <param name="record">Null passes.</param>
+    /// <param name="folder">.../INSTANCE/NAMESPACE/ID.</param>
+    /// <param name="containerdAddress">As the record has it, like the next two.</param>
+    /// <param name="containerdNamespace">One half of the name.</param>
+    /// <param name="id">The other.</param>
+    /// <exception cref="InvalidDataException">It is of another id: somebody has copied it here.</exception>
+    internal static T? CheckPlace<T>(T? record, string folder, string? containerdAddress, string? containerdNamespace, string? id) where T : class =>
+        record is null || (Path.GetFileName(folder) == id &&
+            Path.GetDirectoryName(folder) is { } inNamespace && Path.GetFileName(inNamespace) == containerdNamespace &&
+            Path.GetFileName(Path.GetDirectoryName(inNamespace)) == DomainPaths.InstanceKey(containerdAddress!))
+            ? record
+            : throw new InvalidDataException($"the record in {folder} is of another id, {containerdNamespace}/{id} of {containerdAddress}");
+
+    /// <summary>Removes a record and the folder it is in, the record last: until then the next life knows whose the rest is.</summary>
+    /// <exception cref="IOException">Something could not be removed.</exception>
+    internal static void RemoveWithFolder(string path)
+    {
+        var folder = Path.GetDirectoryName(path)!;
+        if (!Directory.Exists(folder))
+        {
+            return;
+        }
+        foreach (var entry in new DirectoryInfo(folder).EnumerateFileSystemInfos())
+        {
+            if (entry is DirectoryInfo { LinkTarget: null } inner)
+            {
+                inner.Delete(recursive: true);
+            }
+            else if (entry.FullName != path)
+            {
+                entry.Delete();
+            }
+        }
+        Directory.Delete(folder, recursive: true);
+    }
+
+    /// <summary>Removes what writers that were killed have left beside a record. One that lives may be about to rename its own.</summary>
+    internal static void RemoveTemporaries(string path)
+    {
+        var (folder, name) = (Path.GetDirectoryName(path)!, Path.GetFileName(path));
+        foreach (var file in Directory.Exists(folder) ? Directory.GetFiles(folder, name + ".*.tmp") : [])
+        {
+            if (Path.GetFileName(file)[(name.Length + 1)..^".tmp".Length] is var pid && !Directory.Exists($"/proc/{pid}"))
+            {
+                Libc.TryRemoveFile(file);
+            }
+        }
+    }
 
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
     /// <param name="paths">The domain.</param>

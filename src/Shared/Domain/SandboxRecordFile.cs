@@ -12,11 +12,12 @@ internal static class SandboxRecordFile
     internal static void Write(string sandboxFolder, SandboxRecord record) => RecordFile.Write(PathIn(sandboxFolder), Magic, record);
 
     /// <summary>Null when there is none.</summary>
-    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes, or of a later version.</exception>
+    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes, of a later version, or of another id.</exception>
     internal static SandboxRecord? Read(string sandboxFolder)
     {
         var record = RecordFile.Read(PathIn(sandboxFolder), Magic, SandboxRecord.Parser);
-        return RecordFile.CheckSchema(record, PathIn(sandboxFolder), record?.Schema ?? 0);
+        RecordFile.CheckSchema(record, PathIn(sandboxFolder), record?.Schema ?? 0);
+        return RecordFile.CheckPlace(record, sandboxFolder, record?.ContainerdAddress, record?.Namespace, record?.Id);
     }
 
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>

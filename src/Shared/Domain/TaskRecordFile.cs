@@ -12,11 +12,12 @@ internal static class TaskRecordFile
     internal static void Write(string taskFolder, TaskRecord record) => RecordFile.Write(PathIn(taskFolder), Magic, record);
 
     /// <summary>Null when there is none.</summary>
-    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes, or of a later version.</exception>
+    /// <exception cref="InvalidDataException">It is not what <see cref="Write"/> writes, of a later version, or of another id.</exception>
     internal static TaskRecord? Read(string taskFolder)
     {
         var record = RecordFile.Read(PathIn(taskFolder), Magic, TaskRecord.Parser);
-        return RecordFile.CheckSchema(record, PathIn(taskFolder), record?.Schema ?? 0);
+        RecordFile.CheckSchema(record, PathIn(taskFolder), record?.Schema ?? 0);
+        return RecordFile.CheckPlace(record, taskFolder, record?.ContainerdAddress, record?.Namespace, record?.Id);
     }
 
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>

@@ -100,6 +100,9 @@ internal static unsafe partial class Libc
     /// <summary>rmdir(2); false leaves the reason in <see cref="LastError"/>. None there is none to remove.</summary>
     internal static bool TryRemoveFolder(string path) => rmdir(path) == 0 || LastError == ENOENT;
 
+    /// <summary>unlink(2); false leaves the reason in <see cref="LastError"/>. None there is none to remove.</summary>
+    internal static bool TryRemoveFile(string path) => unlink(path) == 0 || LastError == ENOENT;
+
     internal static void Rename(string from, string to) => Check(rename(from, to), $"rename {from} to {to}");
 
     internal static void Sync(SafeFileHandle handle, string name) => Check(fsync((int)handle.DangerousGetHandle()), $"fsync {name}");
@@ -138,6 +141,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int rmdir(string path);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int unlink(string path);
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int rename(string from, string to);

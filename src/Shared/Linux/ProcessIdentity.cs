@@ -8,6 +8,9 @@ internal static class ProcessIdentity
 {
     private static readonly Lazy<string> CurrentBoot = new(() => File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim());
 
+    /// <summary>Of this run of the machine.</summary>
+    internal static string BootId => CurrentBoot.Value;
+
     /// <summary>The identity of a living process or zombie; null when there is none.</summary>
     internal static ProcessRecord? Of(int pid) =>
         StartTime(pid) is { } start ? new ProcessRecord { Pid = pid, StartTime = start, BootId = CurrentBoot.Value } : null;

@@ -62,24 +62,6 @@ public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(r
     }
 
     [Fact]
-    public async Task One_that_is_back_first_clears_away_what_containerd_deletes_afterwards()
-    {
-        var container = await StartIdleAsync();
-        var pid = (int)container.Pid;
-        // Nobody runs `delete` while containerd is away.
-        await Node.Bed.StopAsync("KILL");
-        await Node.Sandboxer!.KillAsync();
-        await Node.StartSandboxerAsync();
-        await Node.Bed.StartAsync();
-        await Node.ReopenEventsAsync();
-        await Within.UntilAsync(() => !Proc.Runs(pid), what: "the task's process has ended");
-        await FailsAsync(StatusCode.NotFound, () => container.Init.StateAsync());
-        await container.CreateAsync();
-        await container.Init.StartAsync();
-        await container.EndAsync();
-    }
-
-    [Fact]
     public async Task A_second_one_on_the_same_folder_refuses_to_start()
     {
         var container = await StartIdleAsync();

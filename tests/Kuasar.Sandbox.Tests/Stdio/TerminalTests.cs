@@ -155,18 +155,17 @@ public sealed class TerminalTests : IDisposable
         });
         Libc.Write(release, "x"u8);
         await held.Task.InTime();
-        var (master, writer) = Native.PacketPipe();
+        var (master, writer) = Libc.Pipe();
         var (client, output) = Libc.Pipe();
-        for (var i = 0; i < 100; i++)
-        {
-            Libc.Write(writer, "x"u8);
-        }
+        Libc.TryEnlargePipe(writer, 1 << 20);
+        const int Much = 50 * 4096;
+        Assert.Equal(Much, Libc.Write(writer, new byte[Much]));
 
         using (var relay = new TerminalRelay(_bed.Loop, master, null, output))
         {
-            Assert.Equal(16, Libc.BytesAvailable(client));
+            Assert.Equal(16 * 8192, Libc.BytesAvailable(client));
             go.Set();
-            await Within.Until(() => Libc.BytesAvailable(client) == 100, "the rest");
+            await Within.Until(() => Libc.BytesAvailable(client) == Much, "the rest");
             writer.Dispose();
             await relay.Ended.InTime();
         }

@@ -51,23 +51,6 @@ internal static unsafe partial class Native
         }
     }
 
-    /// <summary>A pipe each of whose writes is read by itself, with room for many.</summary>
-    internal static (SafeFileHandle Read, SafeFileHandle Write) PacketPipe()
-    {
-        const int O_DIRECT = 0x4000, F_SETPIPE_SZ = 1031;
-        var fds = stackalloc int[2];
-        Libc.Check(pipe2(fds, Libc.O_CLOEXEC | O_DIRECT), "pipe2");
-        var pipe = (new SafeFileHandle(fds[0], true), new SafeFileHandle(fds[1], true));
-        Libc.Check(fcntl(pipe.Item2, F_SETPIPE_SZ, 1 << 20), "F_SETPIPE_SZ");
-        return pipe;
-    }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int pipe2(int* fds, int flags);
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int fcntl(SafeFileHandle handle, int command, int argument);
-
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int mkfifo(string path, uint mode);
 
