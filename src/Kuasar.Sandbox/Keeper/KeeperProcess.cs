@@ -166,6 +166,7 @@ internal sealed partial class KeeperProcess : IDisposable
     private void End(int code)
     {
         _operators?.Dispose();
+        Libc.TryRemoveFile(_paths.KeeperSocket);
         foreach (var listener in _listeners.Values)
         {
             listener.Dispose();
