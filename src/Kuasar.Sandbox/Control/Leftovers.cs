@@ -40,7 +40,6 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
     /// <summary>The caller has the id to itself: what was read before may be of another task by now.</summary>
     private Task FinishAbandonedAsync(string folder)
     {
-        RecordFile.RemoveTemporaries(TaskRecordFile.PathIn(folder));
         if (Read(folder) is { } record)
         {
             return IsAbandoned(record) ? RemoveAsync(folder, record) : Task.CompletedTask;

@@ -97,8 +97,8 @@ public sealed class LinuxPod : IAsyncDisposable
         }
         if (HasInit)
         {
-            _init = _sandbox.Folder?.Processes is [{ } init, ..]
-                ? _processes.Recover(init)
+            _init = _processes.Recover(_sandbox) is [{ } init, ..]
+                ? init
                 : throw new SandboxException(SandboxError.FailedPrecondition, $"nothing is recorded of the init of pod {_sandbox.Id}");
             _undo.Add(EndInitAsync);
             _undo.Add(() => Libc.UnmountAll(Path.Combine(_sandbox.WorkDirectory, "pid")));

@@ -33,6 +33,16 @@ public sealed class HostProcesses
     }
 
     /// <summary>
+    /// What an earlier life of the sandboxer has recorded with <see cref="SandboxSpec.RecordProcess"/>, in that order: alive, or with how it
+    /// ended. For <see cref="Sandboxer.RecoverSandboxAsync"/>, whose to dispose they are.
+    /// </summary>
+    public IReadOnlyList<HostProcess> Recover(SandboxSpec sandbox)
+    {
+        ArgumentNullException.ThrowIfNull(sandbox);
+        return [.. (sandbox.Folder?.Processes ?? []).Select(Recover)];
+    }
+
+    /// <summary>
     /// A process of an earlier life of the sandboxer: alive, or one whose end has been seen. Never a stranger that has its pid now.
     /// </summary>
     internal HostProcess Recover(ProcessRecord record) => ProcessIdentity.Open(record) is { } pidfd

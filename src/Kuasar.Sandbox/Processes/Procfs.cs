@@ -8,6 +8,9 @@ internal static class Procfs
     internal static string[] Words(string path) =>
         Read(path).Split(default(char[]), StringSplitOptions.RemoveEmptyEntries);
 
+    /// <summary>The command line of a process, by its folder; empty for a zombie too.</summary>
+    internal static string[] Arguments(string process) => Read(process + "/cmdline").Split('\0', StringSplitOptions.RemoveEmptyEntries);
+
     internal static bool IsZombie(int pid)
     {
         // The state is the letter after the last ')': a command may hold anything.

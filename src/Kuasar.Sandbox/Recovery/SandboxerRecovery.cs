@@ -42,13 +42,16 @@ internal sealed partial class SandboxerRecovery(
         _calls = new UnfinishedCalls(paths.Tasks, TaskLimit, time, logger);
         foreach (var folder in DomainPaths.IdFolders(paths.Tasks))
         {
+            RecordFile.RemoveTemporaries(TaskRecordFile.PathIn(folder));
             if (Read(folder, taskLeftovers.Read) is { } record && (IsTaken(record) || IsHalfMade(record))
                 && registry.TryReserve(KeyOf(record)) is { } finish)
             {
                 _tasks.Add((folder, record, finish));
             }
         }
-        var records = sandboxLeftovers.Folders().Select(folder => Read(folder, sandboxLeftovers.Read)).OfType<SandboxRecord>().Where(IsTaken).ToList();
+        var folders = sandboxLeftovers.Folders();
+        folders.ForEach(folder => RecordFile.RemoveTemporaries(SandboxRecordFile.PathIn(folder)));
+        var records = folders.Select(folder => Read(folder, sandboxLeftovers.Read)).OfType<SandboxRecord>().Where(IsTaken).ToList();
         var all = Parallel.ForEachAsync(records, Bounded, async (record, _) => await TakeSandboxAsync(record).ConfigureAwait(false));
         await all.EndsWithinAsync(SandboxLimit, time).ConfigureAwait(false);
     }
@@ -61,18 +64,13 @@ internal sealed partial class SandboxerRecovery(
             _tasks, Bounded, async (task, _) => await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false)).ConfigureAwait(false);
         _tasksAreThere.SetResult();
         await sandboxes.FinishDesertedAsync().ConfigureAwait(false);
-        // What is not taken over is removed next.
-        foreach (var folder in DomainPaths.IdFolders(paths.Tasks))
-        {
-            await _calls!.EndAsync(folder).ConfigureAwait(false);
-        }
     }
 
     private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts)
     {
         try
         {
-            await _calls!.EndAsync(folder).ConfigureAwait(false);
+            await _calls!.EndAsync(folder, record.Runtime).ConfigureAwait(false);
             if (IsHalfMade(record))
             {
                 await taskLeftovers.RemoveAsync(folder).ConfigureAwait(false);

@@ -41,12 +41,14 @@ internal sealed partial class UnfinishedCalls
     }
 
     /// <summary>Completes when the calls in this folder have ended, at the limit by force.</summary>
-    internal async Task EndAsync(string folder)
+    /// <param name="folder">The task's.</param>
+    /// <param name="runtime">Its OCI runtime; what else runs there, such as its own processes, is not ours to wait for.</param>
+    internal async Task EndAsync(string folder, string runtime)
     {
         foreach (var pid in _byFolder.GetValueOrDefault(folder) ?? [])
         {
             var deadline = _time.GetTimestamp() + (long)(_limit.TotalSeconds * _time.TimestampFrequency);
-            while (Runs(pid, folder))
+            while (Runs(pid, folder, runtime))
             {
                 if (_time.GetTimestamp() > deadline)
                 {
@@ -59,9 +61,12 @@ internal sealed partial class UnfinishedCalls
         }
     }
 
-    // A dead process has no folder, and one that has its pid now has another.
-    private static bool Runs(int pid, string folder) =>
-        LinkOf($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/cwd") == folder && !Procfs.IsZombie(pid);
+    // A dead process has no folder, and one that has its pid now has another. A script is its interpreter's first argument.
+    private static bool Runs(int pid, string folder, string runtime)
+    {
+        var process = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}";
+        return LinkOf(process + "/cwd") == folder && Procfs.Arguments(process).Take(2).Contains(runtime);
+    }
 
     private static string? LinkOf(string path)
     {

@@ -33,7 +33,6 @@ internal sealed partial class SandboxManager
     /// <summary>The caller has the id to itself: what was read before may be of another sandbox by now.</summary>
     private async Task FinishAbandonedAsync(string folder)
     {
-        RecordFile.RemoveTemporaries(SandboxRecordFile.PathIn(folder));
         if (_leftovers.Read(folder) is not { } record)
         {
             // One that was made and never recorded holds nothing; if it is not empty, it is for a person to look at.

@@ -7,6 +7,7 @@ using Kuasar.Protocol.Contracts.Cri;
 using Kuasar.Protocol.Contracts.RuntimeSandbox;
 using Kuasar.Protocol.Contracts.TaskV3;
 using Kuasar.Sandbox.Tests.Support;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using ControlClient = Kuasar.Protocol.Contracts.Control.Control.ControlClient;
 using SandboxClient = Kuasar.Protocol.Contracts.RuntimeSandbox.Sandbox.SandboxClient;
@@ -36,6 +37,12 @@ internal sealed class SandboxBed : IAsyncDisposable
 
     internal TestSandboxer Sandboxer { get; private set; } = new();
 
+    /// <summary>Makes the sandboxer of the next life, where it is to be another than <see cref="Sandboxer"/>.</summary>
+    internal Func<Sandboxer>? Author { get; set; }
+
+    /// <summary>What each life logs.</summary>
+    internal ILoggerFactory Loggers { get; set; } = NullLoggerFactory.Instance;
+
     internal FakeContainerd Containerd { get; }
 
     internal DomainPaths Paths { get; }
@@ -48,29 +55,41 @@ internal sealed class SandboxBed : IAsyncDisposable
 
     internal string ContainerdAddress => PathOf("c.sock");
 
-    internal static async Task<SandboxBed> StartAsync(TimeProvider? time = null)
+    internal static async Task<SandboxBed> StartAsync(TimeProvider? time = null, Func<SandboxBed, Sandboxer>? author = null)
     {
         var bed = new SandboxBed(time);
+        bed.Author = author is null ? null : () => author(bed);
         bed.Containerd.Start();
         await bed.BeginAsync();
         return bed;
     }
 
+    /// <summary>One without a sandboxer yet.</summary>
+    internal static SandboxBed Make() => new(null);
+
     /// <summary>Another life of the sandboxer. Nothing of the first is ended: it is as if it had been killed.</summary>
-    internal async SystemTask RestartAsync()
+    /// <param name="between">What happens while there is none.</param>
+    internal async SystemTask RestartAsync(Action? between = null)
     {
         await EndAsync();
+        between?.Invoke();
         Sandboxer = new TestSandboxer();
         await BeginAsync();
     }
 
-    private async SystemTask BeginAsync()
+    internal async SystemTask BeginAsync()
     {
-        _host = new SandboxerHost(Sandboxer, new SandboxerOptions
+        _host = new SandboxerHost(Author?.Invoke() ?? Sandboxer, new SandboxerOptions
         {
-            Name = "test", RunDirectory = Paths.Run, LoggerFactory = NullLoggerFactory.Instance, TimeProvider = _time, TrimMemoryWhenIdle = false,
+            Name = "test", RunDirectory = Paths.Run, LoggerFactory = Loggers, TimeProvider = _time, TrimMemoryWhenIdle = false,
         });
         await _host.StartAsync();
+        await ConnectAsync();
+    }
+
+    /// <summary>To the sandboxer that serves the run directory, whoever's process it is.</summary>
+    internal async SystemTask ConnectAsync()
+    {
         _control = await TtrpcClient.ConnectAsync(Paths.ControlSocket);
         Control = new ControlClient(_control);
         var resolved = await Control.ResolveAsync(new ResolveRequest { Containerd = Instance, Namespace = Namespace, Id = "x" });
@@ -79,10 +98,15 @@ internal sealed class SandboxBed : IAsyncDisposable
         Tasks = new TaskClient(_endpoint);
     }
 
-    private async SystemTask EndAsync()
+    internal async SystemTask DisconnectAsync()
     {
         await _endpoint.DisposeAsync();
         await _control.DisposeAsync();
+    }
+
+    private async SystemTask EndAsync()
+    {
+        await DisconnectAsync();
         await _host.DisposeAsync();
     }
 
@@ -191,6 +215,10 @@ internal sealed class SandboxBed : IAsyncDisposable
     {
         await EndAsync();
         await Containerd.DisposeAsync();
+        foreach (var point in Linux.MountTable.Below(_folder))
+        {
+            Linux.Libc.UnmountAll(point);
+        }
         Directory.Delete(_folder, recursive: true);
     }
 }
