@@ -6,8 +6,9 @@ namespace Kuasar.Sandbox.Keeper;
 /// <summary>What the keeper was started with and starts others with.</summary>
 internal static class KeeperEnvironment
 {
-    /// <summary>The variables by which a keeper talks to what it starts; they go no further.</summary>
-    private static readonly string[] Own = [SandboxerProcess.ChannelVariable, KeeperState.Variable, KeeperState.CheckVariable];
+    /// <summary>The variables by which a keeper talks to what it starts, and a service manager to it; they go no further.</summary>
+    private static readonly string[] Own = [SandboxerProcess.ChannelVariable, KeeperState.Variable, KeeperState.CheckVariable,
+        ServiceManager.SocketVariable, ServiceManager.ProcessVariable, ServiceManager.CountVariable, ServiceManager.NamesVariable];
 
     /// <summary>The command line without the program: of <c>dotnet app.dll</c> the dll is a part.</summary>
     internal static string[] Arguments()

@@ -73,7 +73,7 @@ internal sealed partial class KeeperProcess
             handles.ForEach(handle => Libc.SetCloseOnExec(handle, false));
             var fd = ((int)file.DangerousGetHandle()).ToString(CultureInfo.InvariantCulture);
             Replacing(_logger, _binary!.Path);
-            throw Libc.Execute(_binary.ExecutablePath, [_binary.Path, .. _arguments], [.. _environment, $"{KeeperState.Variable}={fd}"]);
+            throw Libc.Execute(_binary.ExecutablePath, [_binary.Path, .. _arguments], [.. _environment, $"{KeeperState.Variable}={fd}", $"{ServiceManager.SocketVariable}={_service?.Address}"]);
         }
         catch (IOException e)
         {
@@ -91,6 +91,6 @@ internal sealed partial class KeeperProcess
     [LoggerMessage(EventId = 630, Level = LogLevel.Information, Message = "The keeper puts {Binary} in its place")]
     private static partial void Replacing(ILogger logger, string binary);
 
-    [LoggerMessage(EventId = 631, Level = LogLevel.Error, Message = "The keeper was not replaced and goes on: {Reason}")]
+    [LoggerMessage(EventId = 631, Level = LogLevel.Warning, Message = "The keeper was not replaced and goes on: {Reason}")]
     private static partial void NotReplaced(ILogger logger, string reason);
 }

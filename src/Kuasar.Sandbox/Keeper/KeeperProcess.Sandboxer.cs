@@ -72,6 +72,7 @@ internal sealed partial class KeeperProcess
             try
             {
                 listener = _listeners[path] = new KeeperListener(_context, path, raw, socket: null, OnAccepted);
+                _service?.Store(NameOf(listener), listener.Socket);
             }
             catch (IOException e)
             {
@@ -124,6 +125,7 @@ internal sealed partial class KeeperProcess
     {
         Drop(name);
         _handles.Add(name, handle);
+        _service?.Store(HandleName(name), handle);
     }
 
     private void Drop(string name)
@@ -131,6 +133,7 @@ internal sealed partial class KeeperProcess
         if (_handles.Remove(name, out var handle))
         {
             handle.Dispose();
+            _service?.Remove(HandleName(name));
         }
     }
 

@@ -58,6 +58,7 @@ internal sealed partial class KeeperProcess
         _keeperUpgrades = (int)reader.Number() + 1;
         _restarts = (int)reader.Number();
         _everReady = true;
+        _service = ServiceManager.TryOpen();
         _lock = reader.Handle();
         _operators = new OperatorSocket(_loop, reader.Handle(), OnOperator);
         _binary = KeeperBinary.Adopt(reader.Text(), reader.Handle());

@@ -105,8 +105,10 @@ internal sealed partial class KeeperProcess
         foreach (var listener in _listeners.Values.Where(listener => !listener.IsClaimed).ToArray())
         {
             _listeners.Remove(listener.Path);
+            _service?.Remove(NameOf(listener));
             listener.Dispose();
         }
+        _service?.Ready();
         Serves(_logger, sender.ProcessId, sender.Version);
         OnUpgradeReady(sender);
     }

@@ -65,6 +65,7 @@ internal sealed partial class KeeperProcess : IDisposable
         {
             if (state is null)
             {
+                OpenService();
                 StartSandboxer(_binary!);
             }
             else
@@ -166,8 +167,10 @@ internal sealed partial class KeeperProcess : IDisposable
     private void End(int code)
     {
         _operators?.Dispose();
+        Libc.TryRemoveFile(_paths.KeeperSocket);
         foreach (var listener in _listeners.Values)
         {
+            _service?.Remove(NameOf(listener));
             listener.Dispose();
         }
         _ended.TrySetResult(code);
@@ -182,6 +185,7 @@ internal sealed partial class KeeperProcess : IDisposable
             handle.Dispose();
         }
         _binary?.Dispose();
+        _service?.Dispose();
         _wake.Dispose();
         _lock?.Dispose();
         _reaped.Dispose();

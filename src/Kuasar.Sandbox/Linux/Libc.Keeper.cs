@@ -20,6 +20,31 @@ internal static unsafe partial class Libc
         return (new SafeFileHandle(fds[0], true), new SafeFileHandle(fds[1], true));
     }
 
+    /// <summary>A datagram socket to a path, or to an abstract name that begins with '@'; null when nobody is there.</summary>
+    internal static SafeFileHandle? TryConnectDatagram(string name)
+    {
+        const int SOCK_DGRAM = 2;
+        var address = stackalloc byte[110];
+        new Span<byte>(address, 110).Clear();
+        *(ushort*)address = AF_UNIX;
+        if (Encoding.UTF8.GetByteCount(name) > 107)
+        {
+            return null;
+        }
+        var length = Encoding.UTF8.GetBytes(name, new Span<byte>(address + 2, 107));
+        if (name[0] == '@')
+        {
+            address[2] = 0;
+        }
+        var handle = new SafeFileHandle(Check(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket"), ownsHandle: true);
+        if (connect((int)handle.DangerousGetHandle(), address, (uint)(2 + length + (name[0] == '@' ? 0 : 1))) == 0)
+        {
+            return handle;
+        }
+        handle.Dispose();
+        return null;
+    }
+
     /// <summary>A listening stream socket of mode 0600, non-blocking. A socket file that nobody answers on is replaced.</summary>
     internal static SafeFileHandle ListenUnix(string path, uint mode, int backlog)
     {
@@ -234,7 +259,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int chmod(string path, uint mode);
-
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int execve(string path, byte** arguments, byte** environment);

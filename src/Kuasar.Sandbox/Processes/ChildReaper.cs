@@ -148,7 +148,8 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
-            var code = status == Libc.NotOurs ? Libc.TryReadExit(watched.Pidfd, pid) : status;
+            // A keeper keeps ends with their times; without one the kernel may know.
+            int? code = status != Libc.NotOurs ? status : _orphans is null ? Libc.TryReadExit(watched.Pidfd, pid) : null;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();

@@ -55,13 +55,13 @@ public sealed class HostProcess : ContainerProcess, IDisposable
     public void Dispose()
     {
         _pidfd.Dispose();
-        if (PidFile is { } file)
-        {
-            Libc.TryRemoveFile(file);
-        }
         if (Exited.IsCompleted)
         {
             _reaper.Release(ProcessId);
+        }
+        if (PidFile is { } file)
+        {
+            Libc.TryRemoveFile(file);
         }
     }
 }
