@@ -22,6 +22,8 @@ namespace Kuasar.Sandbox;
 /// </summary>
 public sealed partial class SandboxerHost : IAsyncDisposable
 {
+    private static readonly TimeSpan LockLimit = TimeSpan.FromSeconds(2);
+
     private readonly DomainPaths _paths;
     private readonly SandboxerOptions _options;
     private readonly ILoggerFactory _loggers;
@@ -91,10 +93,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         }
         Libc.CreateFolders(_paths.Run, DomainPaths.FolderMode);
         _lock = Libc.Open(Path.Combine(_paths.Run, "lock"), Libc.O_RDWR | Libc.O_CREAT, DomainPaths.FileMode);
-        if (!Libc.TryLock(_lock))
-        {
-            throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
-        }
+        await TakeLockAsync(_lock).ConfigureAwait(false);
         ConsoleSocket.RemoveAll(_consoleDirectory);
         await _recovery.BeginAsync().ConfigureAwait(false);
         var contexts = _endpoints.Reopen();
@@ -110,6 +109,23 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         }
         _keeper?.Ready();
         Serving(_logger, _options.Name, _options.Version, _paths.ControlSocket);
+    }
+
+    /// <remarks>
+    /// With some patience: a process that was being started when the last sandboxer was killed holds the lock with it, until it has become
+    /// another program.
+    /// </remarks>
+    private async Task TakeLockAsync(SafeFileHandle file)
+    {
+        var begin = _options.TimeProvider.GetTimestamp();
+        while (!Libc.TryLock(file))
+        {
+            if (_options.TimeProvider.GetElapsedTime(begin) > LockLimit)
+            {
+                throw new SandboxException(SandboxError.AlreadyExists, $"another sandboxer serves {_paths.Run}");
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(20), _options.TimeProvider).ConfigureAwait(false);
+        }
     }
 
     // A sandbox's tasks before itself.

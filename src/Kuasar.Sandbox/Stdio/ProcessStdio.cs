@@ -143,8 +143,15 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         switch (address.Scheme)
         {
+            case not StdioScheme.None when Terminal && _environment.Handles.TryFind(RelayName) is { } kept:
+                _relayOutput = kept;
+                if (address.Scheme != StdioScheme.LogBinary && Libc.IsFifo(address.Path))
+                {
+                    _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                }
+                break;
             case StdioScheme.Fifo or StdioScheme.File when Terminal:
-                _relayOutput = OpenOutput(address);
+                SetOutputs(OpenOutput(address), null);
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
                 _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
@@ -164,7 +171,12 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         if (Terminal)
         {
-            _relayOutput = stdout;
+            // Kept, as the relay is the only writer: a client would take its end for the process's.
+            if (stdout is not null && _relayOutput is null)
+            {
+                _environment.Handles.Keep(RelayName, stdout);
+                _relayOutput = stdout;
+            }
             stderr?.Dispose();
         }
         else
@@ -221,6 +233,8 @@ public sealed class ProcessStdio : IAsyncDisposable
 
     private string TerminalName => _name + "/tty";
 
+    private string RelayName => _name + "/tty-out";
+
     /// <summary>After the process was made: takes its terminal, and lets go of the ends that are now the process's own.</summary>
     /// <param name="ended">When the process ends.</param>
     /// <param name="cancellationToken">Ends the wait for a terminal.</param>
@@ -266,7 +280,7 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         _relay?.Dispose();
         _relayInput?.Dispose();
-        _relayOutput?.Dispose();
+        _environment.Handles.Forget(RelayName);
         _environment.Handles.Forget(TerminalName);
     }
 
@@ -283,7 +297,6 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         _relay?.Dispose();
         _relayInput?.Dispose();
-        _relayOutput?.Dispose();
     }
 
     /// <summary>Closes everything; safe to repeat.</summary>

@@ -127,7 +127,7 @@ internal sealed partial class ContainerTask
                 Stdio = exec.Stdio,
             };
             exec.Attach(await _container.StartExecAsync(spec, CancellationToken.None).ConfigureAwait(false));
-            _resources.NoteExec(exec.ExecId, record => (record.State, record.Started) = (RecordState.Running, Linux.ProcessIdentity.Of(exec.ProcessId)));
+            _resources.NoteExec(exec.ExecId, record => (record.State, record.Started) = (RecordState.Running, Linux.ProcessIdentity.OfStarted(exec.ProcessId)));
             await exec.Stdio.AttachAsync(exec.Process!.Exited, CancellationToken.None).ConfigureAwait(false);
         }
         catch

@@ -57,10 +57,7 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
     /// <summary>Writes down who must be ended if this sandboxer cannot do it any more. From here on the task is taken over, not undone.</summary>
     internal void Record(Container container) => Note(record =>
     {
-        if (ProcessIdentity.Of(container.ProcessId) is { } process)
-        {
-            record.Processes.Add(process);
-        }
+        record.Processes.Add(ProcessIdentity.OfStarted(container.ProcessId));
         record.Cgroups.AddRange(container.Cgroup?.Folders ?? []);
         record.State = TaskRecord.Types.State.Created;
     });

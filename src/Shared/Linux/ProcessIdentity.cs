@@ -15,6 +15,9 @@ internal static class ProcessIdentity
     internal static ProcessRecord? Of(int pid) =>
         StartTime(pid) is { } start ? new ProcessRecord { Pid = pid, StartTime = start, BootId = CurrentBoot.Value } : null;
 
+    /// <summary>Of a process that was there and may be gone, reaped by another: then without a start time, which nobody living has.</summary>
+    internal static ProcessRecord OfStarted(int pid) => Of(pid) ?? new ProcessRecord { Pid = pid, BootId = CurrentBoot.Value };
+
     /// <summary>A pidfd of exactly the recorded process; null when it is gone, whoever has its pid now.</summary>
     internal static Microsoft.Win32.SafeHandles.SafeFileHandle? Open(ProcessRecord record)
     {

@@ -31,6 +31,9 @@ public sealed class Node
     /// <summary>As eng/containerd.sh names it in containerd's configuration.</summary>
     internal string ProxySocket => Path.Combine(Bed.Run, "kuasar-runc.sock");
 
+    /// <summary>The sandboxer's executable.</summary>
+    internal string Program => Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer");
+
     internal string SandboxerLog => Path.Combine(Bed.Folder, "sandboxer.log");
 
     /// <summary>
@@ -68,8 +71,9 @@ public sealed class Node
     internal async Task StartSandboxerAsync()
     {
         string[] proxy = _plan.HasProxy ? ["--proxy", ProxySocket, "--containerd", Bed.Socket] : [];
+        string[] keeper = _plan.HasKeeper ? [] : ["--no-keeper"];
         Sandboxer = await SandboxerProcess.StartAsync(
-            _plan.Program ?? Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer"), RunDirectory, Bed.Runc, SandboxerLog, ["--log-level", _plan.LogLevel, .. proxy]);
+            _plan.Program ?? Program, RunDirectory, Bed.Runc, SandboxerLog, ["--log-level", _plan.LogLevel, .. proxy, .. keeper]);
     }
 
     /// <summary>After containerd was started again: its event stream has ended with it.</summary>

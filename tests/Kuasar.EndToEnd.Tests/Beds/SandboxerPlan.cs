@@ -9,5 +9,8 @@ public sealed record SandboxerPlan
     /// <summary>Whether it also serves containerd's proxy plugin, by gRPC.</summary>
     public bool HasProxy { get; init; } = true;
 
+    /// <summary>Whether a keeper stands before it, as it does by default.</summary>
+    public bool HasKeeper { get; init; } = true;
+
     public string LogLevel { get; init; } = "debug";
 }

@@ -16,7 +16,11 @@ internal sealed class SandboxerProcess
 
     internal string RunDirectory { get; }
 
+    /// <summary>What was started: the keeper, where there is one.</summary>
     internal int ProcessId => _process.Id;
+
+    /// <summary>What serves: the keeper's child, where there is one.</summary>
+    internal int ServingProcessId => TryFindKept() ?? ProcessId;
 
     /// <summary>The sandboxer behind its keeper; null while there is none.</summary>
     internal int? TryFindKept() => Proc.Pids().Where(pid => Proc.Parent(pid) == ProcessId && Proc.Program(pid) == Proc.Program(ProcessId))

@@ -185,7 +185,7 @@ internal sealed class BusyNode : IAsyncDisposable
         foreach (var (pod, _) in _pods)
         {
             Assert.Equal(42, (await pod.UntilExitedAsync()).ExitCode);
-            AssertComplete(await pod.LogAsync(), $"pod {pod.Id}");
+            AssertComplete((await pod.LogAsync()).Replace("stdout F ", "", StringComparison.Ordinal), $"pod {pod.Id}");
             await pod.StopAsync();
             await pod.RemoveAsync();
         }
@@ -206,7 +206,7 @@ internal sealed class BusyNode : IAsyncDisposable
         while (log.ReadLine() is { } line)
         {
             if ((line.Contains("shim disconnected", StringComparison.Ordinal) || line.Contains("cleaning up dead shim", StringComparison.Ordinal))
-                && ids.Any(id => line.Contains(id, StringComparison.Ordinal)))
+                && ids.Any(id => line.Contains($"id={id} ", StringComparison.Ordinal)))
             {
                 yield return line;
             }

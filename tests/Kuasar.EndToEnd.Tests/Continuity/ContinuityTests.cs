@@ -40,6 +40,72 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
             $"killed {s_rounds} times; {busy.Summary}; the longest State call took {pause.TotalMilliseconds:0} ms"));
     }
 
+    [Fact]
+    public async Task An_upgrade_is_not_noticed_and_no_call_fails()
+    {
+        await using var busy = await BusyNode.StartAsync(Node, s_pods, StartAsync);
+        busy.MayBeUnavailable = false;
+        var (keeper, pauses) = (Node.Sandboxer!.ProcessId, new List<TimeSpan>());
+        busy.TakePause();
+        for (var round = 0; round < s_rounds; round++)
+        {
+            var sandboxer = Node.Sandboxer.KeptProcessId;
+            var next = Path.Combine(Node.Bed.Folder, $"bin/kuasar-runc-sandboxer.{round % 2}");
+            File.Copy(Node.Program, next, overwrite: true);
+            var (code, output) = await Commands.TryAsync(
+                Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", next], null, TimeSpan.FromSeconds(60));
+            Assert.True(code == 0, output);
+            Assert.Equal(keeper, Node.Sandboxer.ProcessId);
+            Assert.Equal((next, next), (Proc.Program(keeper), Proc.Program(Node.Sandboxer.KeptProcessId)));
+            Assert.NotEqual(sandboxer, Node.Sandboxer.KeptProcessId);
+            await busy.AssertUnharmedAsync();
+            pauses.Add(busy.TakePause());
+        }
+        await busy.FinishAsync();
+        pauses.Sort();
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"upgraded {s_rounds} times; {busy.Summary}; the longest State call took {pauses[pauses.Count / 2].TotalMilliseconds:0} ms at the median, {pauses[^1].TotalMilliseconds:0} ms at most"));
+    }
+
+    [Fact]
+    public async Task A_binary_that_does_not_serve_is_rolled_back()
+    {
+        await using var busy = await BusyNode.StartAsync(Node, 3, StartAsync);
+        busy.MayBeUnavailable = false;
+        var bad = Path.Combine(Node.Bed.Folder, "bin/kuasar-runc-sandboxer.bad");
+        await File.WriteAllTextAsync(bad, "#!/bin/sh\nexit 3\n");
+        File.SetUnixFileMode(bad, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
+        var before = Proc.Program(Node.Sandboxer!.ProcessId);
+        var (code, output) = await Commands.TryAsync(
+            Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", bad, "--deadline", "5"], null, TimeSpan.FromSeconds(60));
+        Assert.NotEqual(0, code);
+        Assert.NotEmpty(output);
+        Assert.Equal((before, before), (Proc.Program(Node.Sandboxer.ProcessId), Proc.Program(Node.Sandboxer.KeptProcessId)));
+        await busy.FinishAsync();
+    }
+
+    [Fact]
+    public async Task Keeper_sandboxer_and_containerd_killed_together_come_back_to_what_lives()
+    {
+        var container = await StartAsync("sh", "-c", "trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.1; done");
+        await container.Init.Output.UntilAsync("hello\n");
+        await Node.Bed.StopAsync("KILL");
+        var sandboxer = Node.Sandboxer!.KeptProcessId;
+        await Node.Sandboxer.KillAsync();
+        // It does not outlive its keeper.
+        await Within.UntilAsync(() => !Proc.Runs(sandboxer));
+        await Node.StartSandboxerAsync();
+        await Node.Bed.StartAsync();
+        await Node.ReopenEventsAsync();
+
+        Assert.Equal(ProcessStatus.Running, (await container.Init.StateAsync()).Status);
+        Assert.Equal(("fine\n", 0u), await container.RunAsync("echo", "fine"));
+        await container.Init.KillAsync(15);
+        Assert.Equal(9u, (await container.Init.WaitAsync()).ExitStatus);
+        Assert.Equal("hello\nbye\n", await container.Init.Output.ToEndAsync());
+        Assert.Equal(9u, (await container.DeleteTaskAsync()).ExitStatus);
+    }
+
     private static int Number(string variable, int usual) =>
         int.TryParse(Environment.GetEnvironmentVariable(variable), CultureInfo.InvariantCulture, out var number) ? number : usual;
 }

@@ -17,17 +17,20 @@ public sealed class LeakTests(TestRun run, LeakNode own) : NodeTest(run, () => o
     public async Task After_all_tasks_are_deleted_nothing_is_left_of_them()
     {
         await ChurnAsync(2);
-        var sandboxer = Node.Sandboxer!.ProcessId;
-        var before = await SettledAsync(sandboxer);
+        int[] processes = [Node.Sandboxer!.ProcessId, Node.Sandboxer.ServingProcessId];
+        var before = await Task.WhenAll(processes.Select(SettledAsync));
         await ChurnAsync(20);
-        await Within.UntilAsync(
-            () => Proc.FileDescriptors(sandboxer) <= before.Count + Slack, TimeSpan.FromSeconds(15), "the file descriptors are closed")
-            .ContinueWith(wait => Assert.True(wait.IsCompletedSuccessfully, Difference(before, Proc.DescribeFileDescriptors(sandboxer))));
+        foreach (var (process, open) in processes.Zip(before))
+        {
+            await Within.UntilAsync(
+                () => Proc.FileDescriptors(process) <= open.Count + Slack, TimeSpan.FromSeconds(15), "the file descriptors are closed")
+                .ContinueWith(wait => Assert.True(wait.IsCompletedSuccessfully, Difference(open, Proc.DescribeFileDescriptors(process))));
+        }
 
         Assert.Empty(Directory.EnumerateFiles(Path.Combine(Node.RunDirectory, "tasks"), "*", SearchOption.AllDirectories));
         Assert.Empty(Proc.MountsBelow(Path.Combine(Node.Bed.Run, "state")));
         Assert.Empty(Proc.MountsBelow(Node.RunDirectory));
-        Assert.DoesNotContain(Proc.Pids(), pid => pid != sandboxer && Proc.Parent(pid) == sandboxer);
+        Assert.DoesNotContain(Proc.Pids(), pid => !processes.Contains(pid) && processes.Contains(Proc.Parent(pid)));
     }
 
     private async Task ChurnAsync(int count)

@@ -5,6 +5,8 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 public sealed class RecoveryNode(TestRun run) : OwnNode(run, "recovery")
 {
     protected override bool Wanted => Settings.IsOurs;
+
+    protected override SandboxerPlan Plan => new() { HasKeeper = false };
 }
 
 /// <summary>

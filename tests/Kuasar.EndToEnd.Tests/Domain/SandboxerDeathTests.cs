@@ -3,9 +3,11 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 public sealed class DeathNode(TestRun run) : OwnNode(run, "death")
 {
     protected override bool Wanted => Settings.IsOurs;
+
+    protected override SandboxerPlan Plan => new() { HasKeeper = false };
 }
 
-/// <summary>The sandboxer is killed. containerd takes its tasks for dead, so they have to be.</summary>
+/// <summary>The sandboxer is killed, and there is no keeper. containerd takes its tasks for dead, so they have to be.</summary>
 public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(run, () => own.Node), IClassFixture<DeathNode>
 {
     protected override string OursOnly => "it is about its sandboxer";

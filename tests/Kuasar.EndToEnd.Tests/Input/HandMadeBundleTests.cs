@@ -69,7 +69,7 @@ public sealed class HandMadeBundleTests(TestRun run, SandboxerNode own) : Sandbo
     {
         const string id = "nobody";
         var connect = await Tasks.ConnectAsync(new ConnectRequest { Id = id }, InDefault);
-        Assert.Equal(((uint)Node.Sandboxer!.ProcessId, 0u), (connect.ShimPid, connect.TaskPid));
+        Assert.Equal(((uint)Node.Sandboxer!.ServingProcessId, 0u), (connect.ShimPid, connect.TaskPid));
         await Tasks.ShutdownAsync(new ShutdownRequest { Id = id }, InDefault);
         Func<Task>[] calls =
         [

@@ -11,7 +11,7 @@ public sealed class FiftyShimNode(TestRun run) : OwnNode(run, "fifty-shim")
 {
     protected override bool Wanted => Settings.IsOurs;
 
-    protected override SandboxerPlan Plan => new() { HasProxy = false, LogLevel = "info" };
+    protected override SandboxerPlan Plan => new() { HasProxy = false, HasKeeper = false, LogLevel = "info" };
 }
 
 /// <summary>The sandboxer has no gRPC here.</summary>
@@ -27,7 +27,7 @@ public sealed class FiftyProxyNode(TestRun run) : OwnNode(run, "fifty-proxy")
 {
     protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
 
-    protected override SandboxerPlan Plan => new() { LogLevel = "info" };
+    protected override SandboxerPlan Plan => new() { HasKeeper = false, LogLevel = "info" };
 }
 
 [Collection(FiftyPods.Name)]
@@ -38,4 +38,20 @@ public sealed class FiftyProxyPodsTests(TestRun run, FiftyProxyNode own) : Fifty
     protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
 
     protected override double PssLimitMiB => 40;
+}
+
+public sealed class FiftyKeptNode(TestRun run) : OwnNode(run, "fifty-kept")
+{
+    protected override bool Wanted => Settings.IsOurs;
+
+    protected override SandboxerPlan Plan => new() { HasProxy = false, LogLevel = "info" };
+}
+
+/// <summary>With a keeper, which counts.</summary>
+[Collection(FiftyPods.Name)]
+public sealed class FiftyKeptPodsTests(TestRun run, FiftyKeptNode own) : FiftyPodsTestBase(run, own), IClassFixture<FiftyKeptNode>
+{
+    protected override string Handler => "kuasar-runc-shim";
+
+    protected override double PssLimitMiB => 30;
 }
