@@ -9,13 +9,20 @@ internal enum CallRule : byte
     /// <summary>Reads, waits, and what may be asked twice with the same outcome: the next sandboxer is asked.</summary>
     AskAgain,
 
+    /// <summary>
+    /// An act that may be begun anew, since whoever does it undoes first what it finds half-done: the next sandboxer is asked. An upgrade
+    /// waits for it as for any act.
+    /// </summary>
+    BeginAnew,
+
     /// <summary>Several messages, some of them said and gone: it is answered Unavailable.</summary>
     Stream,
 }
 
 /// <summary>
 /// Which calls may be asked again. Reads and waits by what they are; Shutdown, CloseIO, ResizePty, Update, Resolve and Remove because the
-/// sandboxer's own rules make them the same when they are asked twice.
+/// sandboxer's own rules make them the same when they are asked twice. A Create that fails would make containerd give up the shim, and the
+/// sandboxer removes what an earlier one left of the id before it makes a task.
 /// </summary>
 internal static class CallRules
 {
@@ -26,12 +33,14 @@ internal static class CallRules
             return CallRule.Stream;
         }
         TtrpcFrame.Names(data, out var service, out var method);
-        return IsAskedAgain(service, method) ? CallRule.AskAgain : CallRule.Answer;
+        return IsAskedAgain(service, method) ? CallRule.AskAgain
+            : IsTask(service) && method.SequenceEqual("Create"u8) ? CallRule.BeginAnew
+            : CallRule.Answer;
     }
 
     private static bool IsAskedAgain(ReadOnlySpan<byte> service, ReadOnlySpan<byte> method)
     {
-        if (service.SequenceEqual("containerd.task.v3.Task"u8) || service.SequenceEqual("containerd.task.v2.Task"u8))
+        if (IsTask(service))
         {
             return method.SequenceEqual("Wait"u8) || method.SequenceEqual("State"u8) || method.SequenceEqual("Pids"u8)
                 || method.SequenceEqual("Connect"u8) || method.SequenceEqual("Stats"u8) || method.SequenceEqual("Shutdown"u8)
@@ -45,4 +54,7 @@ internal static class CallRules
         return service.SequenceEqual("kuasar.control.v1.Control"u8)
             && (method.SequenceEqual("Resolve"u8) || method.SequenceEqual("Remove"u8) || method.SequenceEqual("Info"u8));
     }
+
+    private static bool IsTask(ReadOnlySpan<byte> service) =>
+        service.SequenceEqual("containerd.task.v3.Task"u8) || service.SequenceEqual("containerd.task.v2.Task"u8);
 }

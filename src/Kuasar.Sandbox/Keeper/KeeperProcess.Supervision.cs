@@ -9,7 +9,7 @@ namespace Kuasar.Sandbox.Keeper;
 internal sealed partial class KeeperProcess
 {
     /// <summary>One that has served for so long did not fail at the start.</summary>
-    private static readonly TimeSpan GoodTime = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan GoodTime = TimeSpan.FromSeconds(1);
 
     /// <summary>One that has not come to serve by then hangs.</summary>
     private static readonly TimeSpan ReadyLimit = TimeSpan.FromSeconds(60);

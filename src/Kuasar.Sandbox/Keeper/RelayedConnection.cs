@@ -70,7 +70,7 @@ internal sealed partial class RelayedConnection
 
     internal bool IsAttached => _server is not null;
 
-    /// <summary>Whether the sandboxer has calls that nobody may ask again.</summary>
+    /// <summary>Whether the sandboxer has acts or streams in hand: an upgrade waits for their end.</summary>
     internal bool HasActs => _server is not null && _calls.All.Any(call => call.Rule != CallRule.AskAgain && call.End != long.MaxValue);
 
     /// <summary>What it holds in memory, for the operator.</summary>

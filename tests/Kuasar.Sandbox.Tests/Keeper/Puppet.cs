@@ -64,11 +64,20 @@ internal sealed class Puppet(string folder, HostProcesses processes, KeeperSessi
         Task.FromResult(new StateResponse { Id = Version, Pid = (uint)Environment.ProcessId });
 
     /// <summary>Takes as many milliseconds as the id says, and leaves a line for having been here.</summary>
-    public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext context)
+    public override async Task<Empty> Exec(ExecProcessRequest request, ServerCallContext context)
     {
         await File.AppendAllTextAsync(PathOf("acts"), request.Id + "\n", CancellationToken.None);
         await Task.Delay(int.Parse(request.Id, CultureInfo.InvariantCulture), CancellationToken.None);
-        return new CreateTaskResponse();
+        return new Empty();
+    }
+
+    /// <summary>The first leaves a line and never ends; the second finds the line, and is answered.</summary>
+    public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext context)
+    {
+        var begun = File.Exists(PathOf("acts"));
+        await File.AppendAllTextAsync(PathOf("acts"), request.Id + "\n", CancellationToken.None);
+        await Task.Delay(begun ? 0 : 60_000, CancellationToken.None);
+        return new CreateTaskResponse { Pid = (uint)Environment.ProcessId };
     }
 
     /// <summary>An orphan that runs the script in the file of the id; its identity is written down.</summary>

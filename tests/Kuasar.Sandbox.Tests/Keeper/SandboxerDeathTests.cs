@@ -69,14 +69,28 @@ public sealed class SandboxerDeathTests : IDisposable
         await using var client = await _bed.ConnectAsync();
         var tasks = new TaskClient(client);
         var pid = await KeeperBed.SandboxerAsync(client);
-        var create = tasks.CreateAsync(new CreateTaskRequest { Id = "60000" }).ResponseAsync;
+        var exec = tasks.ExecAsync(new ExecProcessRequest { Id = "60000" }).ResponseAsync;
         await Within.Until(() => _bed.Acts.Length == 1, "the act has begun");
 
         KeeperBed.Kill(pid);
 
-        Assert.Equal(StatusCode.Unavailable, (await Assert.ThrowsAsync<RpcException>(() => create.InTime())).StatusCode);
+        Assert.Equal(StatusCode.Unavailable, (await Assert.ThrowsAsync<RpcException>(() => exec.InTime())).StatusCode);
         Assert.NotEqual(pid, await KeeperBed.SandboxerAsync(client));
         Assert.Equal(["60000"], _bed.Acts);
+    }
+
+    [Fact]
+    public async Task A_Create_in_hand_is_begun_anew_by_the_next()
+    {
+        await using var client = await _bed.ConnectAsync();
+        var pid = await KeeperBed.SandboxerAsync(client);
+        var create = new TaskClient(client).CreateAsync(new CreateTaskRequest { Id = "one" }).ResponseAsync;
+        await Within.Until(() => _bed.Acts.Length == 1, "the act has begun");
+
+        KeeperBed.Kill(pid);
+
+        Assert.NotEqual(pid, (int)(await create.InTime()).Pid);
+        Assert.Equal(["one", "one"], _bed.Acts);
     }
 
     [Fact]
@@ -88,7 +102,7 @@ public sealed class SandboxerDeathTests : IDisposable
         {
             await _bed.KillSandboxerAsync(client);
             var calls = Enumerable.Range(0, 50).Select(_ => tasks.StateAsync(new StateRequest()).ResponseAsync).ToArray();
-            await tasks.CreateAsync(new CreateTaskRequest { Id = "0" }).ResponseAsync.InTime();
+            await tasks.ExecAsync(new ExecProcessRequest { Id = "0" }).ResponseAsync.InTime();
             await Task.WhenAll(calls).InTime();
         }
         Assert.Equal(5, _bed.Acts.Length);

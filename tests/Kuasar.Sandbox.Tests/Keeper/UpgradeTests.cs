@@ -27,7 +27,7 @@ public sealed class UpgradeTests : IDisposable
         for (; !stop.IsCancellationRequested; calls++)
         {
             await tasks.StateAsync(new StateRequest { Id = "load" }, cancellationToken: CancellationToken.None).ResponseAsync.InTime();
-            await tasks.CreateAsync(new CreateTaskRequest { Id = "1" }, cancellationToken: CancellationToken.None).ResponseAsync.InTime();
+            await tasks.ExecAsync(new ExecProcessRequest { Id = "1" }, cancellationToken: CancellationToken.None).ResponseAsync.InTime();
             var stats = await tasks.StatsAsync(new StatsRequest { Id = "100000" }, cancellationToken: CancellationToken.None).ResponseAsync.InTime();
             Assert.Equal(100_000, stats.Stats.Value.Length);
         }
@@ -121,7 +121,7 @@ public sealed class UpgradeTests : IDisposable
     public async Task An_act_that_takes_its_time_is_waited_for()
     {
         await using var client = await _bed.ConnectAsync();
-        var act = new TaskClient(client).CreateAsync(new CreateTaskRequest { Id = "1500" }).ResponseAsync;
+        var act = new TaskClient(client).ExecAsync(new ExecProcessRequest { Id = "1500" }).ResponseAsync;
         await Within.Until(() => _bed.Acts.Length == 1, "the act has begun");
 
         await UpgradeAsync(KeeperBed.Binary("v2"));
