@@ -148,21 +148,25 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
-            // A keeper keeps ends with their times; without one the kernel may know.
-            int? code = status != Libc.NotOurs ? status : _orphans is null ? Libc.TryReadExit(watched.Pidfd, pid) : null;
+            var code = status == Libc.NotOurs ? Libc.TryReadExit(watched.Pidfd, pid) : status;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();
-            if (code is null && _orphans is not null)
+            if (status == Libc.NotOurs && _orphans is not null)
             {
-                _ = TellAsync(watched, _orphans.EndOfAsync(pid, _starts.GetValueOrDefault(pid)));
+                // A keeper has ends with their times, but none of those that an earlier keeper had.
+                _ = TellAsync(watched, _orphans.EndOfAsync(pid, _starts.GetValueOrDefault(pid)), code);
                 return;
             }
             watched.Exited.SetResult(new ExitStatus((uint?)code ?? ExitStatus.UnknownCode, _time.GetUtcNow()));
         }
     }
 
-    private static async Task TellAsync(Watched watched, Task<ExitStatus> end) => watched.Exited.TrySetResult(await end.ConfigureAwait(false));
+    private static async Task TellAsync(Watched watched, Task<ExitStatus> asked, int? code)
+    {
+        var end = await asked.ConfigureAwait(false);
+        watched.Exited.TrySetResult(end.Code == ExitStatus.UnknownCode && code is { } known ? end with { Code = (uint)known } : end);
+    }
 
     /// <summary>
     /// Orphans of containers without a pid namespace fall to us as the subreaper, and nobody watches them. One that is still dead

@@ -73,7 +73,7 @@ internal sealed class BusyNode : IAsyncDisposable
 
     private async Task AddPodAsync(int i)
     {
-        var pod = await Pod.RunAsync(_node, $"busy-{i}", s_handlers[i % s_handlers.Length]);
+        var pod = await Pod.RunAsync(_node, TestContainer.NewId("busy"), s_handlers[i % s_handlers.Length]);
         await pod.StartContainerAsync(null, "sh", "-c", Counting);
         var pids = await _cri.Tasks.ListPidsAsync(new ListPidsRequest { ContainerId = pod.ContainerId }, ContainerdClient.Options);
         _pods.Add((pod, pids.Processes[0].Pid));
@@ -149,7 +149,7 @@ internal sealed class BusyNode : IAsyncDisposable
     {
         foreach (var (pod, pid) in _pods)
         {
-            Assert.Equal(PodSandboxState.SandboxReady, await pod.StateAsync());
+            Assert.Equal(PodSandboxState.SandboxReady, await StateAsync(pod));
             Assert.Equal(ContainerState.ContainerRunning, (await pod.ContainerStatusAsync()).State);
             Assert.True(Proc.Runs((int)pid), $"the container of pod {pod.Id} has ended");
         }
@@ -162,6 +162,25 @@ internal sealed class BusyNode : IAsyncDisposable
             _problems.Enqueue(line);
         }
         Assert.True(_problems.IsEmpty, string.Join('\n', _problems.Distinct()));
+    }
+
+    /// <summary>A controller that is asked by gRPC answers Unavailable while there is none; kubelets ask again.</summary>
+    private async Task<PodSandboxState> StateAsync(Pod pod)
+    {
+        PodSandboxState? state = null;
+        await Within.UntilAsync(async () =>
+        {
+            try
+            {
+                state = await pod.StateAsync();
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && MayBeUnavailable)
+            {
+                Interlocked.Increment(ref _unavailable);
+            }
+            return state is not null;
+        }, what: "the pod's state");
+        return state!.Value;
     }
 
     /// <summary>Ends it all, and looks at what only the end shows: codes for those who have waited all along, and that no output is missing.</summary>
