@@ -49,6 +49,8 @@ public sealed class DiskTests : IAsyncLifetime
         await _bed.RunAsync("dead");
         await _bed.KillAsync("dead");
         await _bed.WaitAsync("dead");
+        // The last thing that is written down of it.
+        await Within.Until(() => _bed.Files("dead").Record.Exit.Told, "the end of the telling");
     }
 
     private async Task AssertRefusesAsync(string why)

@@ -191,7 +191,9 @@ public sealed class RecoveredTaskTests : IAsyncLifetime
         await _bed.StartAsync(exec: "created");
         await _bed.KillAsync(exec: "running");
         Assert.Equal(137u, (await _bed.WaitAsync(exec: "running")).ExitStatus);
-        Assert.Equal(["exec.created.pid", "init.pid", "task.pb"], Directory.GetFiles(_bed.Files("one").Path).Select(Path.GetFileName).Order());
+        // The record may just be being written.
+        await Within.Until(
+            () => Directory.GetFiles(_bed.Files("one").Path).Select(Path.GetFileName).Order().SequenceEqual(["exec.created.pid", "init.pid", "task.pb"]), "its files: no more");
         foreach (var exec in new[] { "running", "stopped", "died", "starting" })
         {
             await _bed.DeleteAsync(exec: exec);

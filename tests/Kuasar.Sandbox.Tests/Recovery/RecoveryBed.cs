@@ -176,9 +176,11 @@ internal sealed class RecoveryBed : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var pid in Processes())
+        // A call of the runtime that is under way may make one more.
+        while (Processes() is { Length: > 0 } left)
         {
-            Libc.Kill(pid, Libc.SIGKILL);
+            Array.ForEach(left, pid => Libc.Kill(pid, Libc.SIGKILL));
+            await SystemTask.Delay(1);
         }
         foreach (var point in MountTable.Below(Bed.Paths.Run))
         {
