@@ -148,8 +148,8 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
-            // A keeper keeps ends with their times; without one the kernel may know.
-            int? code = status != Libc.NotOurs ? status : _orphans is null ? Libc.TryReadExit(watched.Pidfd, pid) : null;
+            // Of an orphan of a keeper that was killed only the kernel may know, and only for a moment: it is asked first.
+            var code = status == Libc.NotOurs ? Libc.TryReadExit(watched.Pidfd, pid) : status;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
             watched.Pidfd.Dispose();
