@@ -148,6 +148,7 @@ internal sealed partial class ChildReaper : IChildReaper, IDisposable
             {
                 return;
             }
+            // Of an orphan of a keeper that was killed only the kernel may know, and only for a moment: it is asked first.
             var code = status == Libc.NotOurs ? Libc.TryReadExit(watched.Pidfd, pid) : status;
             _watched.TryRemove(new(pid, watched));
             watched.Registration!.Dispose();
