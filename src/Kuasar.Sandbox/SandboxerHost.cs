@@ -24,6 +24,9 @@ public sealed partial class SandboxerHost : IAsyncDisposable
 {
     private static readonly TimeSpan LockLimit = TimeSpan.FromSeconds(2);
 
+    /// <summary>How long handles are kept of which nothing is known yet.</summary>
+    private static readonly TimeSpan UnclaimedLimit = TimeSpan.FromSeconds(10);
+
     private readonly DomainPaths _paths;
     private readonly SandboxerOptions _options;
     private readonly ILoggerFactory _loggers;
@@ -43,6 +46,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
     private SafeFileHandle? _lock;
     private IConnectionSource? _controlSource;
     private readonly List<IAsyncDisposable> _routes = [];
+    private readonly CancellationTokenSource _stopping = new();
     private Task _background = Task.CompletedTask;
     private int _disposed;
 
@@ -134,7 +138,12 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         await _recovery.FinishAsync(contexts).ConfigureAwait(false);
         await _leftovers.FinishAbandonedAsync().ConfigureAwait(false);
         await _sandboxes.FinishAbandonedAsync().ConfigureAwait(false);
-        _keeper?.Handles.ForgetUnclaimed();
+        if (_keeper is not null)
+        {
+            // Whoever had asked for what has just been undone asks again: what was kept for that is wanted then.
+            await Task.Delay(UnclaimedLimit, _options.TimeProvider, _stopping.Token).ConfigureAwait(false);
+            _keeper.Handles.ForgetUnclaimed();
+        }
     }
 
     /// <summary>Serves until SIGTERM or SIGINT. Containers are left as they are.</summary>
@@ -162,6 +171,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         {
             return;
         }
+        await _stopping.CancelAsync().ConfigureAwait(false);
         _keeper?.Leaving();
         if (_controlSource is { } source)
         {
@@ -174,6 +184,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         }
         await _endpoints.DisposeAsync().ConfigureAwait(false);
         await _background.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stopping.Dispose();
         _trimmer?.Dispose();
         _reaper.Dispose();
         _keeper?.Dispose();

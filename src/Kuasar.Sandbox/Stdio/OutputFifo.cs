@@ -25,18 +25,22 @@ internal sealed class OutputFifo : IDisposable
     private TimeSpan _period = FirstLook;
     private bool _disposed;
 
-    internal OutputFifo(string path, StdioEnvironment environment, string name)
+    /// <param name="path">The client's.</param>
+    /// <param name="environment">Where the handle is kept.</param>
+    /// <param name="name">Under which.</param>
+    /// <param name="again">Whether it is of a process of an earlier life: then what that kept is found there.</param>
+    internal OutputFifo(string path, StdioEnvironment environment, string name, bool again = false)
     {
         _path = path;
         _environment = environment;
         _name = name;
-        if (environment.Handles.TryFind(name) is { } kept)
+        if (again && environment.Handles.TryFind(name) is { } kept)
         {
             _reader = kept;
             return;
         }
         _reader = Libc.Open(path, Libc.O_RDONLY | Libc.O_NONBLOCK);
-        environment.Handles.Keep(name, _reader);
+        environment.KeepAnew(name, _reader);
     }
 
     /// <summary>Called when the process has ended.</summary>

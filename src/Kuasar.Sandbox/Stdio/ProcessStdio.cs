@@ -108,6 +108,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         {
             Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stderr)));
         }
+        stdio.ForgetWriters();
         return stdio;
 
         static void Try(Action step)
@@ -147,14 +148,14 @@ public sealed class ProcessStdio : IAsyncDisposable
                 _relayOutput = kept;
                 if (address.Scheme != StdioScheme.LogBinary && Libc.IsFifo(address.Path))
                 {
-                    _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                    _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}", again: true));
                 }
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Terminal:
                 SetOutputs(OpenOutput(address), null);
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
-                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}", again: true));
                 break;
         }
     }
@@ -174,7 +175,7 @@ public sealed class ProcessStdio : IAsyncDisposable
             // Kept, as the relay is the only writer: a client would take its end for the process's.
             if (stdout is not null && _relayOutput is null)
             {
-                _environment.Handles.Keep(RelayName, stdout);
+                _environment.KeepAnew(RelayName, stdout);
                 _relayOutput = stdout;
             }
             stderr?.Dispose();
@@ -195,7 +196,7 @@ public sealed class ProcessStdio : IAsyncDisposable
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
                 // Our own writer keeps the stream open while clients come and go; CloseIO is what ends it. It comes first, so that
                 // opening the reader does not wait for a client.
-                _environment.Handles.Keep(StdinName, Libc.Open(address.Path, Libc.O_RDWR | Libc.O_NONBLOCK));
+                _environment.KeepAnew(StdinName, Libc.Open(address.Path, Libc.O_RDWR | Libc.O_NONBLOCK));
                 break;
             case StdioScheme.LogBinary:
                 throw new SandboxException(SandboxError.InvalidArgument, "stdin cannot come from a logging program");
@@ -216,9 +217,14 @@ public sealed class ProcessStdio : IAsyncDisposable
         switch (address.Scheme)
         {
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
-                var output = new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}");
-                _outputs.Add(output);
-                return Libc.Open(address.Path, Libc.O_RDWR | (Terminal ? Libc.O_NONBLOCK : 0));
+                var writer = Libc.Open(address.Path, Libc.O_RDWR | (Terminal ? Libc.O_NONBLOCK : 0));
+                if (!Terminal)
+                {
+                    // Until the process has it: should we die before that, a client would take the end of ours for the process's.
+                    _environment.KeepAnew(WriterName(_outputs.Count), Libc.Duplicate(writer));
+                }
+                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                return writer;
             case StdioScheme.Fifo:
                 return Libc.Open(address.Path, Libc.O_WRONLY | Libc.O_APPEND);
             case StdioScheme.File:
@@ -230,6 +236,8 @@ public sealed class ProcessStdio : IAsyncDisposable
     }
 
     private string StdinName => _name + "/stdin";
+
+    private string WriterName(int output) => $"{_name}/writer{output}";
 
     private string TerminalName => _name + "/tty";
 
@@ -248,7 +256,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         var master = await _consoleSocket.ReceiveAsync(ended, _environment.Time, cancellationToken).ConfigureAwait(false);
         _consoleSocket.Dispose();
         _consoleSocket = null;
-        _environment.Handles.Keep(TerminalName, master);
+        _environment.KeepAnew(TerminalName, master);
         StartRelay(master);
     }
 
@@ -290,6 +298,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         Stdout?.Dispose();
         Stderr?.Dispose();
         Stdin = Stdout = Stderr = null;
+        ForgetWriters();
     }
 
     /// <summary>Lets go of what was recovered, as if it had not been: what is kept for the process is kept on.</summary>
@@ -297,6 +306,14 @@ public sealed class ProcessStdio : IAsyncDisposable
     {
         _relay?.Dispose();
         _relayInput?.Dispose();
+    }
+
+    private void ForgetWriters()
+    {
+        for (var output = 0; !Terminal && output < _outputs.Count; output++)
+        {
+            _environment.Handles.Forget(WriterName(output));
+        }
     }
 
     /// <summary>Closes everything; safe to repeat.</summary>
@@ -317,4 +334,12 @@ public sealed class ProcessStdio : IAsyncDisposable
 
 /// <summary>What all streams of a sandboxer share.</summary>
 internal sealed record StdioEnvironment(
-    EventLoop Loop, IHandleStore Handles, HostProcesses Processes, TimeProvider Time, string ConsoleDirectory);
+    EventLoop Loop, IHandleStore Handles, HostProcesses Processes, TimeProvider Time, string ConsoleDirectory)
+{
+    /// <summary>Keeps the handle in place of what an earlier life kept under the name, for a process that was not to be.</summary>
+    internal void KeepAnew(string name, Microsoft.Win32.SafeHandles.SafeFileHandle handle)
+    {
+        Handles.Forget(name);
+        Handles.Keep(name, handle);
+    }
+}

@@ -28,7 +28,7 @@ internal sealed class BusyNode : IAsyncDisposable
     private readonly List<Task> _loops = [];
     private TestContainer _terminal = null!;
     private TestContainer _execHost = null!;
-    private int _ends, _execs, _unavailable;
+    private int _podCount, _ends, _execs, _unavailable;
     private long _pause;
 
     private BusyNode(Node node)
@@ -44,7 +44,7 @@ internal sealed class BusyNode : IAsyncDisposable
     internal TimeSpan TakePause() => TimeSpan.FromTicks(Interlocked.Exchange(ref _pause, 0));
 
     internal string Summary => string.Create(CultureInfo.InvariantCulture,
-        $"{_pods.Count} pods; {_ends} ends of a container and {_execs} execs seen with their true codes; {_unavailable} calls Unavailable");
+        $"{_podCount} pods; {_ends} ends of a container and {_execs} execs seen with their true codes; {_unavailable} calls Unavailable");
 
     internal static async Task<BusyNode> StartAsync(Node node, int pods, Func<ContainerPlan, string[], Task<TestContainer>> start)
     {
@@ -78,6 +78,7 @@ internal sealed class BusyNode : IAsyncDisposable
         var pids = await _cri.Tasks.ListPidsAsync(new ListPidsRequest { ContainerId = pod.ContainerId }, ContainerdClient.Options);
         _pods.Add((pod, pids.Processes[0].Pid));
         AddWait(_cri, pod.ContainerId);
+        _podCount++;
     }
 
     private void AddWait(ContainerdClient client, string id) =>
