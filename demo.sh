@@ -48,7 +48,7 @@ install_binaries() {
   echo "run-dir=$run_dir" >"$KUASAR_TESTBED/bin/containerd-shim-kuasar-runc-v1.conf"
 }
 
-sandboxer_listens() { [ -n "$(find "$run_dir" -type s 2>/dev/null)" ]; }
+sandboxer_listens() { [ -S "$run_dir/control.sock" ]; }
 sandboxer_ready_or_dead() { sandboxer_listens || gone "$sandboxer_pid"; }
 
 start_sandboxer() {
@@ -161,10 +161,25 @@ processes() {
 }
 
 one_process() {
-  step "Processes: one sandboxer holds every pod and container, no shim process stays"
+  step "Processes: one sandboxer, behind its keeper, holds every pod and container, no shim process stays"
   process_tree "$sandboxer_pid"
   expect "containerd-shim processes" 0 "$(processes 'containerd-shim*' | wc -l)"
-  expect "sandboxers" 1 "$(processes kuasar-runc-sandboxer | wc -l)"
+  expect "the sandboxer and its keeper" 2 "$(processes kuasar-runc-sandboxer | wc -l)"
+}
+
+kept_sandboxer() { cat /proc/"$sandboxer_pid"/task/*/children; }
+has_another() { [ -n "$(kept_sandboxer)" ] && [ "$(kept_sandboxer)" != "$1" ]; }
+
+unnoticed() {
+  local old running
+  step "A crash: the sandboxer is killed, its keeper starts another, containerd notices nothing"
+  old=$(kept_sandboxer)
+  running=$(timeout 20 ctr tasks ls | grep -c RUNNING)
+  # shellcheck disable=SC2086 # one pid and a blank
+  kill -KILL $old
+  wait_for 10 has_another "$old" || die "the keeper starts no other sandboxer"
+  expect "tasks that run" "$running" "$(timeout 20 ctr tasks ls | grep -c RUNNING)"
+  expect "output of an exec" fine "$(demo_ctr tasks exec --exec-id after demo-a echo fine)"
 }
 
 removal() {
@@ -174,7 +189,7 @@ removal() {
   for name in demo-a demo-b; do demo_ctr containers rm $name; done
   demo_cri down
   expect "tasks" 0 "$(timeout 20 ctr tasks ls -q | wc -l)"
-  expect "children of the sandboxer" 0 "$(cat /proc/"$sandboxer_pid"/task/*/children | wc -w)"
+  expect "children of the keeper: the sandboxer" 1 "$(cat /proc/"$sandboxer_pid"/task/*/children | wc -w)"
   expect "mounts below containerd's state" 0 "$(grep -c " $KUASAR_TESTBED_RUN/state/" /proc/self/mounts || true)"
 }
 
@@ -198,6 +213,7 @@ exec_in_container
 terminal
 pod
 one_process
+unnoticed
 removal
 nothing_left
 finished=1

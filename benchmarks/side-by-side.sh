@@ -65,7 +65,7 @@ sandboxer_ready_or_dead() { [ -S "$run_dir/control.sock" ] || gone "$sandboxer_p
 
 start_sandboxer() {
   mkdir -p "$run_dir"
-  setsid "$KUASAR_TESTBED/bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" \
+  setsid "$KUASAR_TESTBED/bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" --no-keeper \
     ${pods:+--proxy "$run/kuasar-runc.sock" --containerd "$run/containerd.sock"} \
     >"$KUASAR_TESTBED/sandboxer.log" 2>&1 </dev/null &
   sandboxer_pid=$!
