@@ -179,7 +179,7 @@ unnoticed() {
   kill -KILL $old
   wait_for 10 has_another "$old" || die "the keeper starts no other sandboxer"
   expect "tasks that run" "$running" "$(timeout 20 ctr tasks ls | grep -c RUNNING)"
-  expect "output of an exec" fine "$(demo_ctr tasks exec --exec-id after demo-a echo fine)"
+  expect "output of an exec" fine "$(timeout 20 ctr tasks exec --exec-id after demo-a echo fine)"
 }
 
 removal() {
