@@ -1,4 +1,4 @@
-// The part of side-by-side.sh that speaks CRI: makes and removes pods, and times what a kubelet waits for.
+// The part of side-by-side.sh that speaks CRI: makes and removes pods, and times what a kubelet waits for. For keeper.sh: times a task call.
 using System.CommandLine;
 using Grpc.Core;
 using Kuasar.Testing;
@@ -16,7 +16,10 @@ var remove = new Command("remove", "Removes all pods of this program.") { addres
 remove.SetAction((arguments, _) => RunAsync(arguments, pods => pods.RemoveAllAsync()));
 var time = new Command("time", "Times calls, the runtimes taking turns. Prints lines of RUNTIME CALL MICROSECONDS.") { address, runtimes, count, hostNetwork };
 time.SetAction((arguments, _) => RunAsync(arguments, pods => pods.TimeAsync(arguments.GetRequiredValue(runtimes), arguments.GetRequiredValue(count))));
-return await new RootCommand("Pods of several runtimes side by side, over CRI.") { add, remove, time }.Parse(args).InvokeAsync();
+var folders = new Option<string[]>("--run-dirs") { Description = "Of the sandboxers to compare", Required = true, AllowMultipleArgumentsPerToken = true };
+var calls = new Command("calls", "Times the Connect of a task, the sandboxers taking turns. Prints a line for each.") { folders, count };
+calls.SetAction((arguments, _) => TaskCalls.TimeAsync(arguments.GetRequiredValue(folders), arguments.GetRequiredValue(count)));
+return await new RootCommand("Pods of several runtimes side by side, over CRI.") { add, remove, time, calls }.Parse(args).InvokeAsync();
 
 async Task<int> RunAsync(ParseResult arguments, Func<Pods, Task> run)
 {

@@ -19,16 +19,6 @@ internal sealed class SandboxerProcess
     /// <summary>What was started: the keeper, where there is one.</summary>
     internal int ProcessId => _process.Id;
 
-    /// <summary>What serves: the keeper's child, where there is one.</summary>
-    internal int ServingProcessId => TryFindKept() ?? ProcessId;
-
-    /// <summary>The sandboxer behind its keeper; null while there is none.</summary>
-    internal int? TryFindKept() => Proc.Pids().Where(pid => Proc.Parent(pid) == ProcessId && Proc.Program(pid) == Proc.Program(ProcessId))
-        .Cast<int?>().FirstOrDefault();
-
-    /// <inheritdoc cref="TryFindKept"/>
-    internal int KeptProcessId => TryFindKept() ?? throw new InvalidOperationException("the keeper has no sandboxer");
-
     internal string ControlSocket => Path.Combine(RunDirectory, "control.sock");
 
     internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string runc, string log, params string[] more)

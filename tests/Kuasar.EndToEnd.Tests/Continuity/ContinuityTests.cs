@@ -31,7 +31,7 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
             await Task.Delay(random.Next(50, 1500));
             var sandboxer = Node.Sandboxer!.KeptProcessId;
             Libc.Signal(sandboxer, Libc.SIGKILL);
-            await Within.UntilAsync(() => Node.Sandboxer.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+            await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
             await busy.AssertUnharmedAsync();
         }
         var pause = busy.TakePause();
@@ -49,15 +49,15 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
         busy.TakePause();
         for (var round = 0; round < s_rounds; round++)
         {
-            var sandboxer = Node.Sandboxer.KeptProcessId;
+            var sandboxer = Node.Sandboxer!.KeptProcessId;
             var next = Path.Combine(Node.Bed.Folder, $"bin/kuasar-runc-sandboxer.{round % 2}");
             File.Copy(Node.Program, next, overwrite: true);
             var (code, output) = await Commands.TryAsync(
                 Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", next], null, TimeSpan.FromSeconds(60));
             Assert.True(code == 0, output);
-            Assert.Equal(keeper, Node.Sandboxer.ProcessId);
-            Assert.Equal((next, next), (Proc.Program(keeper), Proc.Program(Node.Sandboxer.KeptProcessId)));
-            Assert.NotEqual(sandboxer, Node.Sandboxer.KeptProcessId);
+            Assert.Equal(keeper, Node.Sandboxer!.ProcessId);
+            Assert.Equal((next, next), (Proc.Program(keeper), Proc.Program(Node.Sandboxer!.KeptProcessId)));
+            Assert.NotEqual(sandboxer, Node.Sandboxer!.KeptProcessId);
             await busy.AssertUnharmedAsync();
             pauses.Add(busy.TakePause());
         }
@@ -80,7 +80,7 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
             Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", bad, "--deadline", "5"], null, TimeSpan.FromSeconds(60));
         Assert.NotEqual(0, code);
         Assert.NotEmpty(output);
-        Assert.Equal((before, before), (Proc.Program(Node.Sandboxer.ProcessId), Proc.Program(Node.Sandboxer.KeptProcessId)));
+        Assert.Equal((before, before), (Proc.Program(Node.Sandboxer!.ProcessId), Proc.Program(Node.Sandboxer!.KeptProcessId)));
         await busy.FinishAsync();
     }
 
@@ -91,7 +91,7 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
         await container.Init.Output.UntilAsync("hello\n");
         await Node.Bed.StopAsync("KILL");
         var sandboxer = Node.Sandboxer!.KeptProcessId;
-        await Node.Sandboxer.KillAsync();
+        await Node.Sandboxer!.KillAsync();
         // It does not outlive its keeper.
         await Within.UntilAsync(() => !Proc.Runs(sandboxer));
         await Node.StartSandboxerAsync();
