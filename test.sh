@@ -88,7 +88,7 @@ for folder in tests/*.Tests; do
 done
 # Once more with containerd 1.7, which has no proxy plugins for sandboxes.
 if [ -z "$fast" ] && [ "${SUITE:-}" != trixie ]; then
-  SUITE=trixie run_tests Kuasar.EndToEnd.Tests trixie -class- '*.ProxyRouteTests' -class- '*.FiftyProxyPodsTests'
+  SUITE=trixie run_tests Kuasar.EndToEnd.Tests trixie -class- '*.ProxyRouteTests' -class- '*.FiftyProxyPodsTests' -class- '*.ContinuityTests'
   ran+=("$logs/Kuasar.EndToEnd.Tests.trixie.log")
 fi
 clean_testbed
