@@ -22,6 +22,8 @@ internal sealed class PodBed : IAsyncDisposable
     {
         Assert.SkipUnless(Libc.EffectiveUserId == 0, "namespaces and mounts need root");
         Assert.SkipUnless(File.Exists("/usr/bin/nsenter") && File.Exists("/usr/sbin/ip"), "nsenter and ip are needed");
+        // What tests of killed sandboxers have left to us, their subreaper.
+        Bed.EndDescendants();
         var bed = new PodBed();
         await bed._bed.Processes.Start("/usr/sbin/ip", ["netns", "add", bed._netns]).Exited.InTime();
         return bed;

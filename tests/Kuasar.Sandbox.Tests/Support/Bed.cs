@@ -74,7 +74,7 @@ internal sealed class Bed : IDisposable
     /// Ends whatever a test has left running. This process is the subreaper: an orphan of what is killed in one round is a child of ours in
     /// the next.
     /// </summary>
-    private static void EndDescendants()
+    internal static void EndDescendants()
     {
         for (var round = 0; round < 100; round++)
         {
