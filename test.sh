@@ -35,6 +35,9 @@ prepare_end_to_end() {
   trap 'exit 130' INT TERM
   eng/containerd.sh install
   eng/containerd.sh images
+  # The program of a pod's init is run for the other architecture too.
+  [ -x /usr/bin/qemu-aarch64 ] || [ "$(uname -m)" = aarch64 ] || apt-get install -y --no-install-recommends qemu-user >"$logs/qemu-user.log" 2>&1 ||
+    say "no qemu-user: $logs/qemu-user.log"
   eng/publish.sh "$KUASAR_BIN"
 }
 

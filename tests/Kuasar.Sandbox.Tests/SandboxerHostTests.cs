@@ -110,7 +110,7 @@ public sealed class SandboxerHostTests : IDisposable
     public async Task A_host_leaves_no_fd_and_no_thread()
     {
         await RunAsync();
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
         for (var i = 0; i < 5; i++)
         {
             await RunAsync();

@@ -68,7 +68,7 @@ public sealed class HostProcessesTests : IDisposable
     [Fact]
     public void A_program_or_folder_that_is_not_there_is_NotFound_and_leaves_nothing()
     {
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
 
         Assert.Equal(SandboxError.NotFound, Assert.Throws<SandboxException>(() => _bed.Processes.Start("/no/such/program", [])).Error);
         Assert.Equal(SandboxError.NotFound, Assert.Throws<SandboxException>(() => _bed.Processes.Start("/bin/sh", [], workingDirectory: "/no/such")).Error);
@@ -110,7 +110,7 @@ public sealed class HostProcessesTests : IDisposable
     public async Task Nothing_is_left_open_by_fifty_processes()
     {
         await RunAsync();
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
         for (var i = 0; i < 50; i++)
         {
             await RunAsync();

@@ -58,7 +58,7 @@ public sealed class LogBinaryTests : IDisposable
     public async Task One_that_is_not_there_is_NotFound_and_leaves_nothing_open()
     {
         await Within.Fails(SandboxError.NotFound, () => OpenAsync("binary:///no/such/logger"));
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
 
         await Within.Fails(SandboxError.NotFound, () => OpenAsync("binary:///no/such/logger"));
 

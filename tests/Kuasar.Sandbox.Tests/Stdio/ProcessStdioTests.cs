@@ -151,7 +151,7 @@ public sealed class ProcessStdioTests : IDisposable
     {
         var stdin = _bed.Fifo("in");
         await Within.Fails(SandboxError.NotFound, () => OpenAsync(stdin, "file://" + _bed.PathOf("a"), _bed.PathOf("missing")));
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
 
         await Within.Fails(SandboxError.NotFound, () => OpenAsync(stdin, "file://" + _bed.PathOf("a"), _bed.PathOf("missing")));
         await Within.Fails(SandboxError.InvalidArgument, () => OpenAsync(stdin, "ftp:///x"));
@@ -166,7 +166,7 @@ public sealed class ProcessStdioTests : IDisposable
     {
         string stdin = _bed.Fifo("in"), stdout = _bed.Fifo("out"), stderr = _bed.Fifo("err");
         await RunOnceAsync();
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
         for (var i = 0; i < 20; i++)
         {
             // The same name each time: an exec id may come again as soon as its exec is deleted.

@@ -213,7 +213,7 @@ public sealed class TerminalTests : IDisposable
     {
         string stdin = _bed.Fifo("in"), stdout = _bed.Fifo("out");
         await RunOnceAsync();
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
         for (var i = 0; i < 10; i++)
         {
             await RunOnceAsync();
@@ -270,7 +270,7 @@ public sealed class TerminalTests : IDisposable
             await Within.Fails(SandboxError.Unknown, () => stdio.AttachAsync(new TaskCompletionSource().Task, CancellationToken.None));
         }
         var (master, _) = Native.OpenTerminal();
-        var before = Bed.OpenDescriptors;
+        var before = Bed.DescriptorsBefore();
         await using (var stdio = await OpenAsync())
         {
             Native.SendHandles(stdio.ConsoleSocket!, master, master, master);

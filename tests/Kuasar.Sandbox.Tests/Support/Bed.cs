@@ -67,6 +67,14 @@ internal sealed class Bed : IDisposable
         }
     }
 
+    /// <summary>How many fds this process has to begin with: what earlier tests have let go of is closed.</summary>
+    internal static int DescriptorsBefore()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        return OpenDescriptors;
+    }
+
     /// <summary>How many fds this process has.</summary>
     internal static int OpenDescriptors => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 
