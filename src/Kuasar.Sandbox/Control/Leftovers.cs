@@ -27,7 +27,7 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
             {
                 if (Read(folder) is not { } record || IsAbandoned(record))
                 {
-                    await registry.WhileFreeAsync(KeyOf(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
+                    await registry.WhileFreeAsync(TaskKey.OfFolder(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -48,11 +48,6 @@ internal sealed partial class Leftovers(DomainPaths paths, HostProcesses process
         Libc.TryRemoveFolder(folder);
         return Task.CompletedTask;
     }
-
-    // RUN/tasks/INSTANCE/NAMESPACE/ID
-    private static TaskKey KeyOf(string folder) => folder.Split('/') is [.., var instance, var containerdNamespace, var id]
-        ? new TaskKey(instance, containerdNamespace, id)
-        : throw new InvalidDataException($"{folder} is no task's folder");
 
     /// <summary>Ends what is left of this one id; its pid if it was known, else 0. The caller has the id to itself.</summary>
     internal async Task<int> RemoveAsync(string folder)

@@ -60,14 +60,15 @@ internal sealed partial class SandboxerRecovery(
     /// <param name="contexts">By the short name of the containerd: those that have an endpoint.</param>
     internal async Task FinishAsync(Dictionary<string, TaskContext> contexts)
     {
-        var all = Parallel.ForEachAsync(
-            _tasks, Bounded, async (task, _) => await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false));
+        var mountInfo = await File.ReadAllTextAsync("/proc/self/mountinfo").ConfigureAwait(false);
+        var all = Parallel.ForEachAsync(_tasks, Bounded, async (task, _) =>
+            await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts, mountInfo)).ConfigureAwait(false));
         await all.ConfigureAwait(false);
         _tasksAreThere.SetResult();
         await sandboxes.FinishDesertedAsync().ConfigureAwait(false);
     }
 
-    private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts)
+    private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts, string mountInfo)
     {
         try
         {
@@ -77,9 +78,10 @@ internal sealed partial class SandboxerRecovery(
                 await taskLeftovers.RemoveAsync(folder).ConfigureAwait(false);
                 return null;
             }
-            return contexts.TryGetValue(KeyOf(record).Instance, out var context)
-                ? await new TaskAdoption(context, processes, folder, record).AdoptAsync().WaitAsync(TaskLimit, time).ConfigureAwait(false)
-                : throw new InvalidDataException("nothing says which containerd it is of");
+            var context = contexts.GetValueOrDefault(KeyOf(record).Instance)
+                ?? throw new InvalidDataException("nothing says which containerd it is of");
+            var adoption = new TaskAdoption(context, processes, mountInfo, folder, record);
+            return await adoption.AdoptAsync().WaitAsync(TaskLimit, time).ConfigureAwait(false);
         }
 #pragma warning disable CA1031 // whatever it is, the others must not be lost to it
         catch (Exception e)

@@ -10,7 +10,7 @@ namespace Kuasar.Sandbox.Recovery;
 /// Makes a task of an earlier life of the sandboxer ours, by its record. Nothing is made and nothing is ended but what the record shows to
 /// be half-done; when it fails, everything is as it was.
 /// </summary>
-internal sealed class TaskAdoption(TaskContext context, HostProcesses processes, string folder, TaskRecord record)
+internal sealed class TaskAdoption(TaskContext context, HostProcesses processes, string mountInfo, string folder, TaskRecord record)
 {
     private readonly TaskKey _key = new(context.Instance, record.Namespace, record.Id);
 
@@ -34,7 +34,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
                 Options = record.Options,
                 Resources = resources,
             };
-            var cgroup = Cgroup.FromFolders(record.Cgroups, await MountInfoAsync().ConfigureAwait(false));
+            var cgroup = Cgroup.FromFolders(record.Cgroups, mountInfo);
             var container = await RecoverContainerAsync(member.Sandbox, spec, cgroup).ConfigureAwait(false);
             var init = new ManagedProcess("", addresses) { Stdio = stdio, State = await StateAsync(container).ConfigureAwait(false) };
             init.Attach(container);
@@ -137,6 +137,4 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
         }
         return status;
     }
-
-    private static Task<string> MountInfoAsync() => File.ReadAllTextAsync("/proc/self/mountinfo");
 }

@@ -20,7 +20,7 @@ internal sealed partial class SandboxManager
             {
                 if (_leftovers.Read(folder) is not { } record || IsAbandoned(record))
                 {
-                    await WhileFreeAsync(KeyOf(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
+                    await WhileFreeAsync(TaskKey.OfFolder(folder), () => FinishAbandonedAsync(folder)).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
@@ -63,11 +63,6 @@ internal sealed partial class SandboxManager
             await sandbox.RemoveAsync().ConfigureAwait(false);
         }
     }
-
-    // RUN/sandboxes/INSTANCE/NAMESPACE/ID
-    private static TaskKey KeyOf(string folder) => folder.Split('/') is [.., var instance, var containerdNamespace, var id]
-        ? new TaskKey(instance, containerdNamespace, id)
-        : throw new InvalidDataException($"{folder} is no sandbox's folder");
 
     private async Task<int> RemoveLeftoversAsync(TaskKey key, string containerdAddress)
     {

@@ -148,14 +148,14 @@ public sealed class ProcessStdio : IAsyncDisposable
                 _relayOutput = kept;
                 if (address.Scheme != StdioScheme.LogBinary && Libc.IsFifo(address.Path))
                 {
-                    _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}", again: true));
+                    AddOutput(address.Path, again: true);
                 }
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Terminal:
                 SetOutputs(OpenOutput(address), null);
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
-                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}", again: true));
+                AddOutput(address.Path, again: true);
                 break;
         }
     }
@@ -223,7 +223,7 @@ public sealed class ProcessStdio : IAsyncDisposable
                     // Until the process has it: should we die before that, a client would take the end of ours for the process's.
                     _environment.KeepAnew(WriterName(_outputs.Count), Libc.Duplicate(writer));
                 }
-                _outputs.Add(new OutputFifo(address.Path, _environment, $"{_name}/out{_outputs.Count}"));
+                AddOutput(address.Path, again: false);
                 return writer;
             case StdioScheme.Fifo:
                 return Libc.Open(address.Path, Libc.O_WRONLY | Libc.O_APPEND);
@@ -234,6 +234,8 @@ public sealed class ProcessStdio : IAsyncDisposable
                 return null;
         }
     }
+
+    private void AddOutput(string path, bool again) => _outputs.Add(new OutputFifo(path, _environment, $"{_name}/out{_outputs.Count}", again));
 
     private string StdinName => _name + "/stdin";
 
