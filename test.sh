@@ -4,7 +4,7 @@
 # usage: ./test.sh [--fast]
 #   --fast   neither a containerd nor native executables: the end-to-end tests skip themselves
 # The last line is `N passed, N failed, N skipped`. Exit code 0 when something passed and nothing failed.
-# The end-to-end tests get KUASAR_BIN (the published executables) and KUASAR_TESTBED (see eng/containerd.sh).
+# The end-to-end tests get KUASAR_BIN (the published executables; next/ has the sandboxer of another version) and KUASAR_TESTBED (see eng/containerd.sh).
 # KUASAR_TEST_TIMEOUT: seconds for one test program (1200). Logs: artifacts/log
 set -euo pipefail
 # shellcheck source=eng/lib.sh
@@ -38,6 +38,8 @@ prepare_end_to_end() {
   # The program of a pod's init is run for the other architecture too.
   [ -x /usr/bin/qemu-aarch64 ] || [ "$(uname -m)" = aarch64 ] || apt-get install -y --no-install-recommends qemu-user >"$logs/qemu-user.log" 2>&1 ||
     say "no qemu-user: $logs/qemu-user.log"
+  # First, as what is left of the build is then of the real version.
+  eng/publish.sh "$KUASAR_BIN/next" kuasar-runc-sandboxer 9.9.9
   eng/publish.sh "$KUASAR_BIN"
 }
 

@@ -1,3 +1,4 @@
+using System.Reflection;
 using Kuasar.Domain;
 using Kuasar.Linux;
 using Microsoft.Extensions.Logging;
@@ -13,8 +14,8 @@ public sealed class SandboxerOptions
     /// <summary>Where all sockets and state live; absolute, made with mode 0700. Default <c>/run/kuasar/NAME</c>, which a reboot clears, as it should.</summary>
     public string RunDirectory { get => field ?? "/run/kuasar/" + Name; set; }
 
-    /// <summary>Told to containerd; free text.</summary>
-    public string Version { get; set; } = typeof(SandboxerOptions).Assembly.GetName().Version?.ToString(3) ?? "0";
+    /// <summary>Told to containerd, and by upgrades; free text. By default the program's own.</summary>
+    public string Version { get; set; } = (Assembly.GetEntryAssembly() ?? typeof(SandboxerOptions).Assembly).GetName().Version?.ToString(3) ?? "0";
 
     /// <summary>Where logs go; null: to standard error, from <see cref="LogLevel"/> up.</summary>
     public ILoggerFactory? LoggerFactory { get; set; }

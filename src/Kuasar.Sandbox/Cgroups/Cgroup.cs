@@ -30,7 +30,7 @@ public abstract class Cgroup
         {
             return Parse(
                 File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/cgroup"),
-                File.ReadAllText("/proc/self/mountinfo"),
+                CgroupMount.OfThisHost,
                 File.ReadAllText("/proc/self/cgroup"));
         }
         catch (IOException)
@@ -42,12 +42,11 @@ public abstract class Cgroup
 
     /// <summary>The same from the files' contents.</summary>
     /// <param name="procCgroup">/proc/PID/cgroup.</param>
-    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="mounts">Of the hierarchies.</param>
     /// <param name="ownCgroup">/proc/self/cgroup.</param>
     /// <param name="root">Put before every mount point and before /proc: a folder that plays the file system's root.</param>
-    internal static Cgroup? Parse(string procCgroup, string mountInfo, string ownCgroup, string root = "")
+    internal static Cgroup? Parse(string procCgroup, IReadOnlyList<CgroupMount> mounts, string ownCgroup, string root = "")
     {
-        var mounts = CgroupMount.Parse(mountInfo);
         var own = CgroupMembership.Parse(ownCgroup);
         var folders = new Dictionary<string, string>(StringComparer.Ordinal);
         string? unified = null;
@@ -77,14 +76,14 @@ public abstract class Cgroup
 
     /// <summary>The cgroup of this path, whether or not it is there yet: where an OCI runtime puts a container with this cgroupsPath.</summary>
     /// <param name="path">Absolute within each hierarchy.</param>
-    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="mounts">Of the hierarchies.</param>
     /// <param name="root">Put before every mount point and before /proc.</param>
     /// <returns>Null when no hierarchy is mounted.</returns>
-    internal static Cgroup? At(string path, string mountInfo, string root = "")
+    internal static Cgroup? At(string path, IReadOnlyList<CgroupMount> mounts, string root = "")
     {
         var folders = new Dictionary<string, string>(StringComparer.Ordinal);
         string? unified = null;
-        foreach (var mount in CgroupMount.Parse(mountInfo))
+        foreach (var mount in mounts)
         {
             // A named hierarchy only groups. Options that are no controllers (rw, xattr) do no harm: they lead to the same folder.
             if (mount.Controllers?.Any(c => c.StartsWith("name=", StringComparison.Ordinal)) == false)
@@ -104,13 +103,13 @@ public abstract class Cgroup
 
     /// <summary>The cgroup of these folders, as <see cref="Folders"/> gave them.</summary>
     /// <param name="recorded">Absolute, in the cgroup file systems; whether or not they are still there.</param>
-    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="mounts">Of the hierarchies.</param>
     /// <returns>Null when none of them is below a hierarchy that is mounted.</returns>
-    internal static Cgroup? FromFolders(IReadOnlyList<string> recorded, string mountInfo)
+    internal static Cgroup? FromFolders(IReadOnlyList<string> recorded, IReadOnlyList<CgroupMount> mounts)
     {
         var folders = new Dictionary<string, string>(StringComparer.Ordinal);
         string? unified = null;
-        foreach (var mount in CgroupMount.Parse(mountInfo))
+        foreach (var mount in mounts)
         {
             if (recorded.FirstOrDefault(folder => folder.StartsWith(mount.MountPoint + "/", StringComparison.Ordinal)) is not { } folder)
             {

@@ -5,6 +5,14 @@ namespace Kuasar.Sandbox.Cgroups;
 /// <summary>A mounted cgroup hierarchy: what of it is mounted, where, and its controllers; null controllers: v2.</summary>
 internal sealed record CgroupMount(string Root, string MountPoint, IReadOnlyList<string>? Controllers)
 {
+    private static List<CgroupMount> s_ofThisHost = [];
+
+    /// <summary>
+    /// As this process sees them. Read once: the mount table grows with every container, and its hierarchies stay where the boot put them.
+    /// </summary>
+    internal static IReadOnlyList<CgroupMount> OfThisHost =>
+        s_ofThisHost.Count > 0 ? s_ofThisHost : s_ofThisHost = Parse(File.ReadAllText("/proc/self/mountinfo"));
+
     /// <summary>
     /// Reads the cgroup lines of /proc/PID/mountinfo:
     /// <code>
@@ -46,7 +54,7 @@ internal sealed record CgroupMount(string Root, string MountPoint, IReadOnlyList
     }
 
     /// <summary>The folder of a cgroup; null when no mount shows it. An empty controller is v2.</summary>
-    internal static string? Find(List<CgroupMount> mounts, string controller, string path)
+    internal static string? Find(IReadOnlyList<CgroupMount> mounts, string controller, string path)
     {
         foreach (var mount in mounts)
         {

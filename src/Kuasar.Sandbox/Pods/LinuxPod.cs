@@ -1,6 +1,7 @@
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Sandbox.Cgroups;
 using Kuasar.Sandbox.Pods;
 
 namespace Kuasar.Sandbox;
@@ -55,7 +56,7 @@ public sealed class LinuxPod : IAsyncDisposable
             sysctls[name] = value;
         }
         _sysctls = new PodSysctls(sysctls, _modes);
-        _cgroup = PodCgroup.Of(sandbox, HasInit, File.ReadAllText("/proc/self/mountinfo"));
+        _cgroup = PodCgroup.Of(sandbox, HasInit, CgroupMount.OfThisHost);
     }
 
     /// <summary>The init's pid where the pod's containers share their processes, else 0: for <see cref="Sandbox.ProcessId"/>.</summary>

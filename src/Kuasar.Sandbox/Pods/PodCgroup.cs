@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Google.Protobuf.WellKnownTypes;
 using Kuasar.Linux;
+using Kuasar.Sandbox.Cgroups;
 
 namespace Kuasar.Sandbox.Pods;
 
@@ -35,15 +36,15 @@ internal sealed partial class PodCgroup
     /// <summary>Nothing is made yet.</summary>
     /// <param name="spec">Whose pod is not null.</param>
     /// <param name="withInit">Whether a process of ours is to be in it.</param>
-    /// <param name="mountInfo">/proc/self/mountinfo.</param>
+    /// <param name="mounts">Of the hierarchies.</param>
     /// <param name="root">A folder that plays the file system's root.</param>
-    internal static PodCgroup Of(SandboxSpec spec, bool withInit, string mountInfo, string root = "")
+    internal static PodCgroup Of(SandboxSpec spec, bool withInit, IReadOnlyList<CgroupMount> mounts, string root = "")
     {
         var parent = spec.Pod?.Linux?.CgroupParent ?? "";
         if (parent.Length == 0)
         {
             var own = $"/{spec.Namespace}/{spec.Id}";
-            var ownCgroup = Cgroup.At(own, mountInfo, root);
+            var ownCgroup = Cgroup.At(own, mounts, root);
             return new PodCgroup(own, ownCgroup, ownCgroup?.Folders ?? []);
         }
         var path = parent.EndsWith(".slice", StringComparison.Ordinal) ? PathOfSlice(parent) : parent.TrimEnd('/');
@@ -55,7 +56,7 @@ internal sealed partial class PodCgroup
         {
             return new PodCgroup(null, null, []);
         }
-        var cgroup = Cgroup.At(path, mountInfo, root);
+        var cgroup = Cgroup.At(path, mounts, root);
         // In a cgroup of v2 that has others below it no process may be, so init has one of its own, as a pause container would.
         return new PodCgroup(path, cgroup, withInit ? (cgroup?.Folders ?? []).Select(folder => $"{folder}/{spec.Id}") : []);
     }

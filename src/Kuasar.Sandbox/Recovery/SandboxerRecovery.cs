@@ -60,15 +60,14 @@ internal sealed partial class SandboxerRecovery(
     /// <param name="contexts">By the short name of the containerd: those that have an endpoint.</param>
     internal async Task FinishAsync(Dictionary<string, TaskContext> contexts)
     {
-        var mountInfo = await File.ReadAllTextAsync("/proc/self/mountinfo").ConfigureAwait(false);
         var all = Parallel.ForEachAsync(_tasks, Bounded, async (task, _) =>
-            await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts, mountInfo)).ConfigureAwait(false));
+            await task.Finish(() => TakeTaskAsync(task.Folder, task.Record, contexts)).ConfigureAwait(false));
         await all.ConfigureAwait(false);
         _tasksAreThere.SetResult();
         await sandboxes.FinishDesertedAsync().ConfigureAwait(false);
     }
 
-    private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts, string mountInfo)
+    private async Task<ContainerTask?> TakeTaskAsync(string folder, TaskRecord record, Dictionary<string, TaskContext> contexts)
     {
         try
         {
@@ -80,7 +79,7 @@ internal sealed partial class SandboxerRecovery(
             }
             var context = contexts.GetValueOrDefault(KeyOf(record).Instance)
                 ?? throw new InvalidDataException("nothing says which containerd it is of");
-            var adoption = new TaskAdoption(context, processes, mountInfo, folder, record);
+            var adoption = new TaskAdoption(context, processes, folder, record);
             return await adoption.AdoptAsync().WaitAsync(TaskLimit, time).ConfigureAwait(false);
         }
 #pragma warning disable CA1031 // whatever it is, the others must not be lost to it

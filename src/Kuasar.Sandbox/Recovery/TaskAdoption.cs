@@ -1,5 +1,6 @@
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Sandbox.Cgroups;
 using Kuasar.Sandbox.Stdio;
 using Kuasar.Sandbox.Tasks;
 using RecordState = Kuasar.Protocol.Contracts.Control.TaskRecord.Types.State;
@@ -10,7 +11,7 @@ namespace Kuasar.Sandbox.Recovery;
 /// Makes a task of an earlier life of the sandboxer ours, by its record. Nothing is made and nothing is ended but what the record shows to
 /// be half-done; when it fails, everything is as it was.
 /// </summary>
-internal sealed class TaskAdoption(TaskContext context, HostProcesses processes, string mountInfo, string folder, TaskRecord record)
+internal sealed class TaskAdoption(TaskContext context, HostProcesses processes, string folder, TaskRecord record)
 {
     private readonly TaskKey _key = new(context.Instance, record.Namespace, record.Id);
 
@@ -34,7 +35,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
                 Options = record.Options,
                 Resources = resources,
             };
-            var cgroup = Cgroup.FromFolders(record.Cgroups, mountInfo);
+            var cgroup = Cgroup.FromFolders(record.Cgroups, CgroupMount.OfThisHost);
             var container = await RecoverContainerAsync(member.Sandbox, spec, cgroup).ConfigureAwait(false);
             var init = new ManagedProcess("", addresses) { Stdio = stdio, State = await StateAsync(container).ConfigureAwait(false) };
             init.Attach(container);

@@ -6,9 +6,11 @@ namespace Kuasar.EndToEnd.Tests.Beds;
 public sealed class TestRun : IAsyncLifetime
 {
     private FileStream? _lock;
-    private string _binaries = "";
     private Node? _main;
     private Exception? _failure;
+
+    /// <summary>Where our published programs are.</summary>
+    internal string Binaries { get; private set; } = "";
 
     /// <summary>Why nothing runs here; null when it does.</summary>
     public string? SkipReason { get; private set; }
@@ -32,8 +34,8 @@ public sealed class TestRun : IAsyncLifetime
         try
         {
             await TakeLockAsync();
-            _binaries = Settings.IsOurs ? await Publication.FindOrMakeAsync() : "";
-            _main = await Node.StartAsync("main", _binaries);
+            Binaries = Settings.IsOurs ? await Publication.FindOrMakeAsync() : "";
+            _main = await Node.StartAsync("main", Binaries);
         }
 #pragma warning disable CA1031 // told at the end, once and not with every test
         catch (Exception e)
@@ -51,7 +53,7 @@ public sealed class TestRun : IAsyncLifetime
     }
 
     internal Task<Node> StartNodeAsync(string name, Node? other = null, SandboxerPlan? plan = null) =>
-        Node.StartAsync(name, _binaries, other, plan);
+        Node.StartAsync(name, Binaries, other, plan);
 
     public async ValueTask DisposeAsync()
     {

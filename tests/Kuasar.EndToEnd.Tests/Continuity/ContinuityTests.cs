@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Kuasar.EndToEnd.Tests.Pods;
 
 namespace Kuasar.EndToEnd.Tests.Continuity;
@@ -45,26 +46,30 @@ public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(
     {
         await using var busy = await BusyNode.StartAsync(Node, s_pods, StartAsync);
         busy.MayBeUnavailable = false;
-        var (keeper, pauses) = (Node.Sandboxer!.ProcessId, new List<TimeSpan>());
+        var (keeper, pauses, calls) = (Node.Sandboxer!.ProcessId, new List<double>(), new List<double>());
+        var (first, other) = ((Node.Program, Publication.Version), (Publication.OtherSandboxer(own.Run.Binaries), Publication.OtherVersion));
         busy.TakePause();
         for (var round = 0; round < s_rounds; round++)
         {
             var sandboxer = Node.Sandboxer!.KeptProcessId;
-            var next = Path.Combine(Node.Bed.Folder, $"bin/kuasar-runc-sandboxer.{round % 2}");
-            File.Copy(Node.Program, next, overwrite: true);
+            var ((_, from), (next, to)) = round % 2 == 0 ? (first, other) : (other, first);
             var (code, output) = await Commands.TryAsync(
                 Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", next], null, TimeSpan.FromSeconds(60));
             Assert.True(code == 0, output);
+            var pause = Regex.Match(output, $@"sandboxer {Regex.Escape(from)} -> {Regex.Escape(to)}, pause ([0-9.]+) ms");
+            Assert.True(pause.Success, output);
+            pauses.Add(double.Parse(pause.Groups[1].Value, CultureInfo.InvariantCulture));
             Assert.Equal(keeper, Node.Sandboxer!.ProcessId);
             Assert.Equal((next, next), (Proc.Program(keeper), Proc.Program(Node.Sandboxer!.KeptProcessId)));
             Assert.NotEqual(sandboxer, Node.Sandboxer!.KeptProcessId);
             await busy.AssertUnharmedAsync();
-            pauses.Add(busy.TakePause());
+            calls.Add(busy.TakePause().TotalMilliseconds);
         }
         await busy.FinishAsync();
         pauses.Sort();
+        calls.Sort();
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"upgraded {s_rounds} times; {busy.Summary}; the longest State call took {pauses[pauses.Count / 2].TotalMilliseconds:0} ms at the median, {pauses[^1].TotalMilliseconds:0} ms at most"));
+            $"upgraded {s_rounds} times; {busy.Summary}; ms at the median and at most: the pause {pauses[pauses.Count / 2]:0} and {pauses[^1]:0}, the longest State call {calls[calls.Count / 2]:0} and {calls[^1]:0}"));
     }
 
     [Fact]

@@ -15,7 +15,7 @@ public sealed class CgroupParseTests
     [InlineData("", "0::/user.slice\n")]
     [InlineData("nonsense\n4:memory\n", "0::/user.slice\n")]
     public void A_process_without_a_cgroup_of_its_own_has_none(string process, string own) =>
-        Assert.Null(Cgroup.Parse(process, V2Mount, own));
+        Assert.Null(Cgroup.Parse(process, CgroupMount.Parse(V2Mount), own));
 
     [Theory]
     [InlineData("0::/user.slice/box\n", "0::/user.slice\n", "/sys/fs/cgroup/user.slice/box")] // below ours
@@ -24,7 +24,7 @@ public sealed class CgroupParseTests
     [InlineData("3:net_cls:/\n0::/box\n", "0::/\n", "/sys/fs/cgroup/box")] // v2 with an old controller on the side
     public void The_unified_folder_is_found(string process, string own, string folder)
     {
-        var cgroup = Cgroup.Parse(process, V2Mount + "30 24 0:27 / /sys/net_cls rw - cgroup cgroup rw,net_cls\n", own);
+        var cgroup = Cgroup.Parse(process, CgroupMount.Parse(V2Mount + "30 24 0:27 / /sys/net_cls rw - cgroup cgroup rw,net_cls\n"), own);
         Assert.True(cgroup?.IsV2);
         Assert.Equal([folder], cgroup!.Folders);
     }
@@ -40,14 +40,14 @@ public sealed class CgroupParseTests
             40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
             """;
-        var cgroup = Cgroup.Parse("5:name=systemd:/box\n4:memory:/docker/x/box\n3:pids:/ours\n2:cpu:/\n0::/box\n", Mounts, "3:pids:/ours\n");
+        var cgroup = Cgroup.Parse("5:name=systemd:/box\n4:memory:/docker/x/box\n3:pids:/ours\n2:cpu:/\n0::/box\n", CgroupMount.Parse(Mounts), "3:pids:/ours\n");
 
         Assert.Equal([@"/mnt/my cgroups\memory/box"], cgroup?.Folders);
         Assert.False(cgroup!.IsV2);
         // A cgroup that this mount does not show.
-        Assert.Null(Cgroup.Parse("4:memory:/docker/xy/box\n", Mounts, ""));
+        Assert.Null(Cgroup.Parse("4:memory:/docker/xy/box\n", CgroupMount.Parse(Mounts), ""));
         // Nothing but a named hierarchy: v2 has the controllers.
-        Assert.True(Cgroup.Parse("5:name=systemd:/box\n0::/box\n", Mounts, "")?.IsV2);
+        Assert.True(Cgroup.Parse("5:name=systemd:/box\n0::/box\n", CgroupMount.Parse(Mounts), "")?.IsV2);
     }
 
     [Theory]

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Sandbox.Cgroups;
 using Kuasar.Sandbox.Tests.Support;
 
 namespace Kuasar.Sandbox.Tests.Pods;
@@ -84,7 +85,7 @@ internal sealed class PodBed : IAsyncDisposable
 
     /// <summary>Folders of the pod's own cgroup.</summary>
     internal static List<string> Cgroups(SandboxSpec spec) =>
-        [.. (Cgroup.At($"/{spec.Namespace}/{spec.Id}", File.ReadAllText("/proc/self/mountinfo"))?.Folders ?? []).Where(Directory.Exists)];
+        [.. (Cgroup.At($"/{spec.Namespace}/{spec.Id}", CgroupMount.OfThisHost)?.Folders ?? []).Where(Directory.Exists)];
 
     /// <summary>Processes of this one's children.</summary>
     internal static List<int> Children() =>
@@ -123,7 +124,7 @@ internal sealed class PodBed : IAsyncDisposable
         }
         await _bed.Processes.Start("/usr/sbin/ip", ["netns", "delete", _netns]).Exited.InTime();
         _bed.Dispose();
-        foreach (var folder in Cgroup.At("/kuasar-unit", File.ReadAllText("/proc/self/mountinfo"))?.Folders ?? [])
+        foreach (var folder in Cgroup.At("/kuasar-unit", CgroupMount.OfThisHost)?.Folders ?? [])
         {
             // Left by a test that failed, which says so itself.
             foreach (var child in Directory.Exists(folder) ? Directory.GetDirectories(folder) : [])

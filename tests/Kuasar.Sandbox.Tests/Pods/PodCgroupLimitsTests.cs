@@ -1,4 +1,5 @@
 using Kuasar.Protocol.Contracts.Cri;
+using Kuasar.Sandbox.Cgroups;
 using Kuasar.Sandbox.Pods;
 
 namespace Kuasar.Sandbox.Tests.Pods;
@@ -21,7 +22,7 @@ public sealed class PodCgroupLimitsTests : IDisposable
         var pod = new PodSandboxConfig { Linux = new LinuxPodSandboxConfig { CgroupParent = "/kubepods/pod1" } };
         var cgroup = PodCgroup.Of(
             new SandboxSpec { Namespace = "k8s.io", Id = "pod1", Instance = "i", WorkDirectory = "/pod", Pod = pod }, withInit: false,
-            "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", _root);
+            CgroupMount.Parse("30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"), _root);
         Assert.Equal([folder], cgroup.Folders);
         Assert.Empty(cgroup.Made);
 

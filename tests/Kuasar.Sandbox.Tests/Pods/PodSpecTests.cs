@@ -172,7 +172,7 @@ public sealed class PodSpecTests
     private static PodCgroup Cgroup(string parent)
     {
         var pod = new PodSandboxConfig { Linux = new LinuxPodSandboxConfig { CgroupParent = parent } };
-        return PodCgroup.Of(new SandboxSpec { Namespace = "k8s.io", Id = "pod1", Instance = "i", WorkDirectory = "/pod", Pod = pod }, withInit: false, mountInfo: "");
+        return PodCgroup.Of(new SandboxSpec { Namespace = "k8s.io", Id = "pod1", Instance = "i", WorkDirectory = "/pod", Pod = pod }, withInit: false, mounts: []);
     }
 
     private static IEnumerable<string> Namespaces(JsonObject spec) =>
