@@ -24,7 +24,7 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
             {
                 while (true)
                 {
-                    if (_unsent == 0 && (_unsent = await ReadAsync(await room(stop).ConfigureAwait(false), stop).ConfigureAwait(false)) == 0)
+                    if (_unsent == 0 && (_unsent = await ReadAsync(room, stop).ConfigureAwait(false)) == 0)
                     {
                         _drained.TrySetResult();
                         return;
@@ -35,11 +35,13 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
             },
             cancellationToken);
 
-    private async Task<int> ReadAsync(int limit, CancellationToken cancellationToken)
+    private async Task<int> ReadAsync(Func<CancellationToken, ValueTask<int>> room, CancellationToken cancellationToken)
     {
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            // Asked anew after each wait: the client may have said something meanwhile.
+            var limit = await room(cancellationToken).ConfigureAwait(false);
             _buffer ??= GC.AllocateUninitializedArray<byte>(ChunkSize);
             var read = Libc.Read(Handle, _buffer.AsSpan(0, Math.Min(limit, ChunkSize)));
             switch (read)
