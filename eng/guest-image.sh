@@ -142,7 +142,7 @@ write_initrd() {
   install -m 755 "$agent" "$tree/init"
   install -m 755 "$prefix/usr/bin/crun" "$tree/usr/bin/crun"
   install -m 755 "$prefix/bin/busybox" "$tree/bin/busybox"
-  for applet in sh cat ls mount ip ps dmesg sleep poweroff; do ln -s busybox "$tree/bin/$applet"; done
+  for applet in sh cat ls mount ip ps dmesg sed sleep poweroff; do ln -s busybox "$tree/bin/$applet"; done
   # glibc's look for names, which .NET asks for the host's own.
   printf 'root:x:0:0:root:/:/bin/sh\n' >"$tree/etc/passwd"
   printf 'root:x:0:\n' >"$tree/etc/group"

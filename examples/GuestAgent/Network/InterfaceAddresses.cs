@@ -16,18 +16,18 @@ internal sealed class InterfaceAddresses(Netlink netlink, string name, int index
     /// <summary>Gives it these, and takes others from it but for link-local ones.</summary>
     internal void Replace(IEnumerable<IPAddress> wanted)
     {
-        List<byte[]> keep = [];
-        foreach (var entry in wanted)
-        {
-            var address = Address.Parse(entry.Address);
-            var bytes = address.GetAddressBytes();
-            keep.Add(bytes);
-            var body = Body([Address.FamilyOf(address, entry.Family), (byte)Address.PrefixOf(entry.Mask, address), NoDuplicateDetection, 0], bytes);
-            netlink.Change($"add address {entry.Address}/{entry.Mask} to {name}", Netlink.NewAddress, Netlink.Create | Netlink.Replace, body.Bytes);
-        }
+        var addresses = wanted.Select(entry => (Address: Address.Parse(entry.Address), Entry: entry)).ToList();
+        var keep = addresses.ConvertAll(wanted => wanted.Address.GetAddressBytes());
+        // First, as those of the same network go with the one that was there first.
         foreach (var other in netlink.List("list addresses", Netlink.GetAddress, new byte[StructSize]).Where(entry => IsOther(entry, keep)))
         {
             TryRemove(other);
+        }
+        foreach (var (address, entry) in addresses)
+        {
+            var prefix = (byte)Address.PrefixOf(entry.Mask, address);
+            var body = Body([Address.FamilyOf(address, entry.Family), prefix, NoDuplicateDetection, 0], address.GetAddressBytes());
+            netlink.Change($"add address {entry.Address}/{entry.Mask} to {name}", Netlink.NewAddress, Netlink.Create | Netlink.Replace, body.Bytes);
         }
     }
 

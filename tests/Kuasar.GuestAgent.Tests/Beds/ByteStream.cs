@@ -47,13 +47,25 @@ internal sealed class ByteStream : IDisposable
                 _read += data.Data_.Length;
                 if (Grants && _read >= Window / 2)
                 {
-                    await GrantAsync(_read);
+                    await TryGrantAsync(_read);
                     _read = 0;
                 }
                 return data.Data_.ToByteArray();
             }
         }
         return null;
+    }
+
+    private async Task TryGrantAsync(int bytes)
+    {
+        try
+        {
+            await GrantAsync(bytes);
+        }
+        catch (InvalidOperationException)
+        {
+            // The stream has ended, and what is left of it is here already.
+        }
     }
 
     internal async Task<byte[]> ReadToEndAsync()
