@@ -1,12 +1,10 @@
 using GuestAgent;
 using GuestAgent.Boot;
 using GuestAgent.Pods;
-using GuestAgent.Vsock;
 using Kuasar.Protocol;
 using Kuasar.Sandbox;
+using Kuasar.Vmm;
 using Microsoft.Extensions.Logging;
-
-const uint AgentPort = 1024;
 
 return Environment.ProcessId == 1 ? await RunMachineAsync() : await RunProcessAsync(args);
 
@@ -17,15 +15,28 @@ static async Task<int> RunMachineAsync()
     await using (var agent = new Agent("/run/kuasar/agent", PodNamespaces.GuestFolder, "/usr/bin/crun", options.LogLevel))
     {
         agent.Network.StartLoopback();
-        await using var source = new VsockSource(AgentPort);
-        if (options.ReadyPort != 0)
-        {
-            HostCall.Begin(options.ReadyPort, text => Console.Error.WriteLine("kuasar-guest-agent: " + text));
-        }
-        await agent.RunAsync([source]);
+        await using var source = VsockEndPoint.Native(VsockEndPoint.AnyCid, AgentClient.Port).Listen();
+        await Task.WhenAll(agent.RunAsync([source]), CallHomeAsync(options.ReadyPort));
     }
     Machine.PowerOff();
     return 0;
+}
+
+// Tells the host that the agent serves; a host that does not listen for that asks by itself.
+static async Task CallHomeAsync(uint port)
+{
+    if (port == 0)
+    {
+        return;
+    }
+    try
+    {
+        await using var call = await VsockEndPoint.Native(VsockEndPoint.HostCid, port).ConnectAsync(TimeSpan.FromSeconds(5));
+    }
+    catch (VsockException e)
+    {
+        Console.Error.WriteLine("kuasar-guest-agent: the host does not listen to hear that it serves: " + e.Message);
+    }
 }
 
 // A process of a host's, to try it without a machine: as root, and best in namespaces of its own, since it sets up what it takes for the guest.
