@@ -3,6 +3,7 @@ using Grpc.Core;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.TaskV3;
 using Kuasar.Sandbox.Control;
+using Kuasar.Sandbox.Keeper;
 using Kuasar.Sandbox.Stdio;
 using SystemTask = System.Threading.Tasks.Task;
 using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
@@ -18,6 +19,9 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
 {
     private static readonly Empty s_empty = new();
 
+    /// <summary>What Shutdown asks for, where it means anything. It must return at once, so that the answer goes out.</summary>
+    internal Action? ShutdownAsked { get; init; }
+
     private readonly RequestKeys _keys = new(context.Instance, endpointNamespace);
 
     public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext call)
@@ -26,6 +30,12 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
         if (request.Checkpoint.Length > 0)
         {
             throw new SandboxException(SandboxError.Unimplemented, "restore from a checkpoint is not implemented");
+        }
+        if (call.RequestHeaders.Get(TtrpcFrame.AskedBefore) is not null && await registry.FindAsync(key).ConfigureAwait(false) is { } made && made.IsMadeBy(request))
+        {
+            // A keeper asks again: the sandboxer that made it died before it could say so, and perhaps before the event was sent.
+            context.Events.Created(key, request, made.Init.ProcessId);
+            return new CreateTaskResponse { Pid = (uint)made.Init.ProcessId };
         }
         var task = await registry.AddAsync(key, async () =>
         {
@@ -143,8 +153,12 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
         };
     }
 
-    // Asks a shim of one task to end. This server is of all tasks, and stays.
-    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => SystemTask.FromResult(s_empty);
+    // Asks a shim of one task to end. This server is of all tasks, and stays; but in a guest it is the machine that is asked.
+    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call)
+    {
+        ShutdownAsked?.Invoke();
+        return SystemTask.FromResult(s_empty);
+    }
 
     private TaskKey Key(string id, ServerCallContext call) => _keys.Of(id, call);
 
