@@ -121,6 +121,8 @@ public sealed class StreamTests : IAsyncDisposable
         var read = output.ReadAsync(new byte[1]).AsTask();
         await output.DisposeAsync().AsTask().Within();
         await Assert.ThrowsAnyAsync<IOException>(() => read.Within());
+        // The protocol has no receipt: what the agent writes before it has noticed is lost.
+        await Wait.Until(() => !stream.IsBeingRead);
         await stream.Messages.Writer.WriteAsync(ByteString.CopyFromUtf8("kept"));
         await using var next = await _client.OpenOutputAsync("c1-stdout").Within();
         Assert.Equal(4, await next.ReadAsync(new byte[10]).Within());

@@ -127,6 +127,8 @@ internal sealed class GuestStream
         await _owner.Writer.WriteAsync(true, mine.Token);
     }
 
+    public bool IsBeingRead => _owner.Reader.Count > 0;
+
     public void LetGo(CancellationTokenSource mine)
     {
         Interlocked.CompareExchange(ref _current, null, mine);
