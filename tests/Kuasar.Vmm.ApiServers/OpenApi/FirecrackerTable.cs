@@ -17,7 +17,9 @@ internal static class FirecrackerTable
         NetworkInterface: guest_mac string; host_dev_name! string; iface_id! string; mtu integer
         Vsock: guest_cid! integer; uds_path! string
         SerialDevice: serial_out_path string
-        EntropyDevice: rate_limiter object
+        EntropyDevice: rate_limiter RateLimiter
+        RateLimiter: bandwidth TokenBucket; ops TokenBucket
+        TokenBucket: size! integer; one_time_burst integer; refill_time! integer
         Vm: state! Paused|Resumed
         SnapshotCreateParams: mem_file_path! string; snapshot_path! string; snapshot_type Full|Diff
         SnapshotLoadParams: track_dirty_pages boolean; mem_backend MemoryBackend; snapshot_path! string; resume_vm boolean; network_overrides [NetworkOverride]; vsock_override VsockOverride; clock_realtime boolean
