@@ -1,0 +1,114 @@
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Kuasar.Vmm.Vsock;
+
+/// <summary>Dials a guest through its hypervisor's unix socket.</summary>
+/// <remarks>
+/// <code>
+///   host       CONNECT 1024\n
+///   hypervisor                OK 1073741824\n      the number is the host's port, and means nothing
+///   both       the guest's bytes
+/// </code>
+/// Nothing is sent before OK: vhost-device-vsock drops what follows CONNECT in the same packet. Nothing is read past the line: the rest is
+/// the guest's.
+/// </remarks>
+internal static class HybridVsock
+{
+    private const int MaxReply = 32;
+    private static readonly TimeSpan s_backlogPause = TimeSpan.FromMilliseconds(2);
+
+    internal static async ValueTask<VsockStream> ConnectAsync(VsockEndPoint endPoint, CancellationToken cancellationToken)
+    {
+        var address = new UnixDomainSocketEndPoint(endPoint.Path!);
+        Socket? socket = null;
+        try
+        {
+            socket = await OpenAsync(address, endPoint, cancellationToken).ConfigureAwait(false);
+            var request = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"CONNECT {endPoint.Port}\n"));
+            for (var sent = 0; sent < request.Length;)
+            {
+                sent += await socket.SendAsync(request.AsMemory(sent), cancellationToken).ConfigureAwait(false);
+            }
+            await ReadReplyAsync(socket, endPoint, cancellationToken).ConfigureAwait(false);
+            return new VsockStream(socket, endPoint);
+        }
+        catch (SocketException error)
+        {
+            socket?.Dispose();
+            // The daemon resets what it cannot give to a driver.
+            throw new VsockException(VsockFailure.NotReady, $"{endPoint}: the guest's vsock is not up ({error.Message})", error);
+        }
+        catch
+        {
+            socket?.Dispose();
+            throw;
+        }
+    }
+
+    private static async ValueTask<Socket> OpenAsync(
+        UnixDomainSocketEndPoint address, VsockEndPoint endPoint, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            try
+            {
+                await socket.ConnectAsync(address, cancellationToken).ConfigureAwait(false);
+                return socket;
+            }
+            catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
+            {
+                // The backlog is full: the hypervisor lives.
+                socket.Dispose();
+                await Task.Delay(s_backlogPause, cancellationToken).ConfigureAwait(false);
+            }
+            catch (SocketException error)
+            {
+                socket.Dispose();
+                throw new VsockException(VsockFailure.NoHypervisor, $"{endPoint}: no hypervisor answers there ({error.Message})", error);
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        }
+    }
+
+    private static async ValueTask ReadReplyAsync(Socket socket, VsockEndPoint endPoint, CancellationToken cancellationToken)
+    {
+        var reply = new byte[MaxReply];
+        var length = 0;
+        while (true)
+        {
+            var seen = await socket.ReceiveAsync(reply.AsMemory(length), SocketFlags.Peek, cancellationToken).ConfigureAwait(false);
+            if (seen == 0)
+            {
+                throw length == 0
+                    ? new VsockException(VsockFailure.Refused, $"{endPoint}: nobody listens there in the guest")
+                    : NotHybrid(reply.AsSpan(0, length));
+            }
+            var end = reply.AsSpan(length, seen).IndexOf((byte)'\n');
+            // All that was seen is there, so this does not wait; it may only take no more than the line.
+            length += await socket.ReceiveAsync(
+                reply.AsMemory(length, end < 0 ? seen : end + 1), SocketFlags.None, cancellationToken).ConfigureAwait(false);
+            if (end >= 0)
+            {
+                break;
+            }
+            if (length == MaxReply)
+            {
+                throw NotHybrid(reply);
+            }
+        }
+        if (!reply.AsSpan().StartsWith("OK "u8))
+        {
+            throw NotHybrid(reply.AsSpan(0, length));
+        }
+
+        VsockException NotHybrid(ReadOnlySpan<byte> text) => new(
+            VsockFailure.Protocol, $"{endPoint}: the answer is not OK but '{Encoding.Latin1.GetString(text).TrimEnd()}'");
+    }
+}
