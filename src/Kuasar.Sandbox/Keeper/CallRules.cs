@@ -10,8 +10,8 @@ internal enum CallRule : byte
     AskAgain,
 
     /// <summary>
-    /// An act that may be begun anew, since whoever does it undoes first what it finds half-done: the next sandboxer is asked. An upgrade
-    /// waits for it as for any act.
+    /// An act that may be begun anew, since whoever does it undoes first what it finds half-done, and knows by
+    /// <see cref="TtrpcFrame.AskedBefore"/> what it finds done: the next sandboxer is asked. An upgrade waits for it as for any act.
     /// </summary>
     BeginAnew,
 
@@ -22,7 +22,7 @@ internal enum CallRule : byte
 /// <summary>
 /// Which calls may be asked again. Reads and waits by what they are; Shutdown, CloseIO, ResizePty, Update, Resolve and Remove because the
 /// sandboxer's own rules make them the same when they are asked twice. A Create that fails would make containerd give up the shim, and the
-/// sandboxer removes what an earlier one left of the id before it makes a task.
+/// sandboxer removes what an earlier one left of the id before it makes a task, or answers for the task that is already made.
 /// </summary>
 internal static class CallRules
 {

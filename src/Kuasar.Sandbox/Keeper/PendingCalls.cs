@@ -59,6 +59,16 @@ internal sealed class PendingCalls
         return call;
     }
 
+    /// <summary>It is asked again, and says so.</summary>
+    internal void Mark(PendingCall call)
+    {
+        var frame = TtrpcFrame.Mark(call.Frame);
+        Bytes += frame.Length - call.Frame.Length;
+        var rule = call.Rule;
+        call.Clear();
+        call.Set(frame, rule);
+    }
+
     internal bool Remove(uint streamId)
     {
         if (!_byStream.Remove(streamId, out var node))

@@ -128,6 +128,10 @@ internal sealed partial class RelayedConnection
             }
             else
             {
+                if (call.Rule == CallRule.BeginAnew && call.End <= _written)
+                {
+                    _calls.Mark(call);
+                }
                 call.End = long.MaxValue;
             }
         }

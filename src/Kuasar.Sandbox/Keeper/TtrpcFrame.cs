@@ -12,6 +12,9 @@ internal static class TtrpcFrame
 
     internal const uint InvalidArgument = 3, ResourceExhausted = 8, Unavailable = 14;
 
+    /// <summary>Metadata of a request that a sandboxer had in hand when it died: what it asks for may be done already. The value says nothing.</summary>
+    internal const string AskedBefore = "kuasar-asked-before";
+
     private const byte StreamFlags = 0x01 | 0x02 | 0x04;
 
     internal static int DataLength(ReadOnlySpan<byte> header) => (int)Math.Min(BinaryPrimitives.ReadUInt32BigEndian(header), int.MaxValue);
@@ -54,6 +57,21 @@ internal static class TtrpcFrame
                     return;
             }
         }
+    }
+
+    /// <summary>The request with <see cref="AskedBefore"/>; as it was when it has that, or has no room for it.</summary>
+    internal static byte[] Mark(ReadOnlySpan<byte> request)
+    {
+        // repeated KeyValue metadata = 5 { string key = 1; string value = 2 }: a message may end with any of its fields.
+        var key = Encoding.UTF8.GetBytes(AskedBefore);
+        byte[] field = [0x2A, (byte)(key.Length + 5), 0x0A, (byte)key.Length, .. key, 0x12, 1, (byte)'1'];
+        if (request.EndsWith(field) || DataLength(request) + field.Length > MaxData)
+        {
+            return request.ToArray();
+        }
+        byte[] frame = [.. request, .. field];
+        BinaryPrimitives.WriteUInt32BigEndian(frame, (uint)(frame.Length - HeaderSize));
+        return frame;
     }
 
     /// <summary>A response that is an error: Response { Status status = 1 { int32 code = 1; string message = 2 } }.</summary>

@@ -3,6 +3,7 @@ using Google.Protobuf.WellKnownTypes;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
 using Microsoft.Extensions.Logging;
+using CreateTaskRequest = Kuasar.Protocol.Contracts.TaskV3.CreateTaskRequest;
 using RecordState = Kuasar.Protocol.Contracts.Control.TaskRecord.Types.State;
 
 namespace Kuasar.Sandbox.Tasks;
@@ -74,6 +75,11 @@ internal sealed partial class ContainerTask
     internal ManagedProcess Init => _init;
 
     internal string Bundle => _spec.Bundle;
+
+    /// <summary>Whether it is what this request asks for, and nothing has been done with it since.</summary>
+    internal bool IsMadeBy(CreateTaskRequest request) => _init.State == ProcessState.Created && !_initGone && !_deleting &&
+        Path.TrimEndingDirectorySeparator(request.Bundle) == Bundle &&
+        _init.Addresses == new StdioAddresses(request.Stdin, request.Stdout, request.Stderr, request.Terminal);
 
     /// <summary>Ends when the end of init has been seen and told.</summary>
     internal Task Watched { get; }

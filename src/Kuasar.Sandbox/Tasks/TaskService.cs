@@ -3,6 +3,7 @@ using Grpc.Core;
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.TaskV3;
 using Kuasar.Sandbox.Control;
+using Kuasar.Sandbox.Keeper;
 using Kuasar.Sandbox.Stdio;
 using SystemTask = System.Threading.Tasks.Task;
 using TaskContract = Kuasar.Protocol.Contracts.TaskV3.Task;
@@ -26,6 +27,12 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
         if (request.Checkpoint.Length > 0)
         {
             throw new SandboxException(SandboxError.Unimplemented, "restore from a checkpoint is not implemented");
+        }
+        if (call.RequestHeaders.Get(TtrpcFrame.AskedBefore) is not null && await registry.FindAsync(key).ConfigureAwait(false) is { } made && made.IsMadeBy(request))
+        {
+            // A keeper asks again: the sandboxer that made it died before it could say so, and perhaps before the event was sent.
+            context.Events.Created(key, request, made.Init.ProcessId);
+            return new CreateTaskResponse { Pid = (uint)made.Init.ProcessId };
         }
         var task = await registry.AddAsync(key, async () =>
         {

@@ -75,7 +75,8 @@ internal sealed class Puppet(string folder, HostProcesses processes, KeeperSessi
     public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext context)
     {
         var begun = File.Exists(PathOf("acts"));
-        await File.AppendAllTextAsync(PathOf("acts"), request.Id + "\n", CancellationToken.None);
+        var said = context.RequestHeaders.Get(TtrpcFrame.AskedBefore) is null ? "" : " again";
+        await File.AppendAllTextAsync(PathOf("acts"), $"{request.Id}{said}\n", CancellationToken.None);
         await Task.Delay(begun ? 0 : 60_000, CancellationToken.None);
         return new CreateTaskResponse { Pid = (uint)Environment.ProcessId };
     }

@@ -90,7 +90,7 @@ public sealed class SandboxerDeathTests : IDisposable
         KeeperBed.Kill(pid);
 
         Assert.NotEqual(pid, (int)(await create.InTime()).Pid);
-        Assert.Equal(["one", "one"], _bed.Acts);
+        Assert.Equal(["one", "one again"], _bed.Acts);
     }
 
     [Fact]

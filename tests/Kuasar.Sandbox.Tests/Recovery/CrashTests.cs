@@ -62,6 +62,64 @@ public sealed class CrashTests
         Assert.True(steps.Count * Every > 60, $"only {steps.Count} steps were seen");
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async SystemTask Behind_a_keeper_the_same_connection_goes_on_to_a_consistent_world(bool inPod)
+    {
+        RequireX64();
+        var steps = new List<string>();
+        for (var at = 1; await RunKeptAsync(at, inPod) is { } killedBefore; at += Every)
+        {
+            steps.Add(string.Create(CultureInfo.InvariantCulture, $"{at}: {killedBefore}"));
+        }
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Join('\n', steps));
+        Assert.True(steps.Count * Every > 60, $"only {steps.Count} steps were seen");
+    }
+
+    /// <summary>What the sandboxer was about to do when it was killed and its keeper started another; null when it came to its end.</summary>
+    private static async Task<string?> RunKeptAsync(int at, bool inPod)
+    {
+        await using var bed = RecoveryBed.Make();
+        bed.Bed.Containerd.Start();
+        using var first = KilledLife.StartKept(bed);
+        await ConnectAsync(bed);
+        var bystander = await bed.RunAsync("bystander");
+        var waiting = bed.WaitAsync("bystander");
+        var story = new Story(bed, inPod ? "pod" : null) { IsKept = true };
+        first.Gate.KillAt(at);
+        try
+        {
+            await story.TellAsync();
+        }
+        catch (RpcException e) when (first.Gate.KilledBefore is not null && e.StatusCode == StatusCode.Unavailable)
+        {
+            // An act that was under way.
+            Assert.NotEqual("create", story.Attempted);
+        }
+        // What comes now is no part of the story.
+        first.Gate.KillAt(0);
+        try
+        {
+            Assert.Equal((Status.Running, (uint)bystander), ((await bed.StateAsync("bystander")).Status, (await bed.StateAsync("bystander")).Pid));
+            await story.CheckAsync();
+            await bed.RemoveAsync("one");
+            await bed.RemoveAsync("pod");
+            await bed.AssertNothingLeftButAsync("bystander");
+            Assert.False(waiting.IsCompleted);
+            await bed.KillAsync("bystander");
+            Assert.Equal(137u, (await waiting).ExitStatus);
+            await bed.DeleteAsync("bystander");
+            await bed.AssertNothingLeftButAsync();
+        }
+        catch (Exception e)
+        {
+            throw new InvalidOperationException($"killed at {at}, before {first.Gate.KilledBefore}; answered: {string.Join(", ", story.Answered)}", e);
+        }
+        await bed.Bed.DisconnectAsync();
+        return first.Gate.KilledBefore;
+    }
+
     /// <summary>One life, and the next; what the first was about to do when it was killed, null when it came to its end.</summary>
     /// <param name="at">At which step of the story the first is killed.</param>
     /// <param name="inPod">Whether the story's container is in a pod.</param>
@@ -155,9 +213,15 @@ public sealed class CrashTests
     {
         private uint _pid;
         private uint _code;
-        private string _attempted = "";
 
         internal List<string> Answered { get; } = [];
+
+        internal string Attempted { get; private set; } = "";
+
+        /// <summary>Whether a keeper reaps: then no end is unknown.</summary>
+        internal bool IsKept { get; init; }
+
+        private uint[] Killed => IsKept ? [137] : [137, 255];
 
         internal async SystemTask TellAsync()
         {
@@ -187,14 +251,14 @@ public sealed class CrashTests
 
         private async SystemTask StepAsync(string name, Func<SystemTask> step)
         {
-            _attempted = name;
+            Attempted = name;
             await step();
             Answered.Add(name);
         }
 
         private bool Had(string step) => Answered.Contains(step);
 
-        private bool Tried(string step) => Had(step) || _attempted == step;
+        private bool Tried(string step) => Had(step) || Attempted == step;
 
         internal async SystemTask CheckAsync()
         {
@@ -233,7 +297,7 @@ public sealed class CrashTests
             else if (Had("kill") && !Tried("delete"))
             {
                 // True, but where it was reaped and not yet written down: that, without a keeper, nobody knows.
-                Assert.Contains((await bed.WaitAsync()).ExitStatus, new uint[] { 137, 255 });
+                Assert.Contains((await bed.WaitAsync()).ExitStatus, Killed);
             }
             else if (Had("start") && !Tried("kill"))
             {
@@ -254,7 +318,7 @@ public sealed class CrashTests
         {
             if (Had("exec kill") && !Tried("exec delete"))
             {
-                Assert.Contains((await bed.WaitAsync(exec: "exec")).ExitStatus, new uint[] { 137, 255 });
+                Assert.Contains((await bed.WaitAsync(exec: "exec")).ExitStatus, Killed);
                 await bed.DeleteAsync(exec: "exec");
             }
             else if (Had("exec") && !Tried("exec kill"))
@@ -289,6 +353,18 @@ public sealed class CrashTests
             var gate = new SyscallGate(process.Id, int.Parse(process.StandardOutput.ReadLine()!, CultureInfo.InvariantCulture));
             gate.KillAt(killAt);
             process.StandardInput.WriteLine("go");
+            return new KilledLife(process, gate);
+        }
+
+        /// <summary>Behind a keeper: only the first of its sandboxers is killed.</summary>
+        internal static KilledLife StartKept(RecoveryBed bed)
+        {
+            var file = bed.Bed.PathOf("gate");
+            var process = Process.Start(Path.ChangeExtension(typeof(ProcessSandboxer).Assembly.Location, null), [bed.Bed.Paths.Run, bed.Runtime, file]);
+            SpinWait.SpinUntil(() => File.Exists(file) && File.ReadAllText(file).EndsWith('\n'), Within.Limit);
+            var numbers = File.ReadAllText(file).Split(' ', '\n');
+            var gate = new SyscallGate(int.Parse(numbers[0], CultureInfo.InvariantCulture), int.Parse(numbers[1], CultureInfo.InvariantCulture));
+            File.WriteAllText(file + ".go", "");
             return new KilledLife(process, gate);
         }
 

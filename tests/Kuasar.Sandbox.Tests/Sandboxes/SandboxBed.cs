@@ -24,7 +24,7 @@ internal sealed class SandboxBed : IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("kuasar-sb-").FullName;
     private readonly TimeProvider _time;
-    private SandboxerHost _host = null!;
+    private SandboxerHost? _host;
     private TtrpcClient _control = null!;
     private TtrpcClient _endpoint = null!;
 
@@ -107,7 +107,7 @@ internal sealed class SandboxBed : IAsyncDisposable
     private async SystemTask EndAsync()
     {
         await DisconnectAsync();
-        await _host.DisposeAsync();
+        await _host!.DisposeAsync();
     }
 
     internal ContainerdInstance Instance => new() { GrpcAddress = ContainerdAddress, TtrpcAddress = Containerd.Socket, Version = "2.1.9" };
@@ -213,7 +213,11 @@ internal sealed class SandboxBed : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await EndAsync();
+        // None where its sandboxer was another process.
+        if (_host is not null)
+        {
+            await EndAsync();
+        }
         await Containerd.DisposeAsync();
         foreach (var point in Linux.MountTable.Below(_folder))
         {

@@ -1,0 +1,138 @@
+using Grpc.Core;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Transfer;
+using DuplexCall = Grpc.Core.AsyncDuplexStreamingCall<Google.Protobuf.WellKnownTypes.Any, Google.Protobuf.WellKnownTypes.Any>;
+
+namespace Kuasar.Vmm.Agent;
+
+/// <summary>A process's stdout or stderr. Over a connection of its own, read no faster than its reader reads.</summary>
+internal sealed class AgentOutput : Stream
+{
+    private readonly string _id;
+    private readonly PacedStream _paced;
+    private readonly TtrpcClient _client;
+    private DuplexCall? _call;
+    private Task<bool>? _next; // outlives a read that was cancelled
+    private ReadOnlyMemory<byte> _rest;
+    private bool _ended;
+
+    private AgentOutput(string id, PacedStream paced, TtrpcClient client)
+    {
+        _id = id;
+        _paced = paced;
+        _client = client;
+    }
+
+    internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, CancellationToken cancellationToken)
+    {
+        var paced = new PacedStream(stream);
+        var output = new AgentOutput(id, paced, channel.Over(paced));
+        try
+        {
+            output._call = await AgentStreams.OpenAsync(output._client, id, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
+            return output;
+        }
+        catch
+        {
+            await output.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public override bool CanRead => true;
+    public override bool CanWrite => false;
+    public override bool CanSeek => false;
+    public override long Length => throw new NotSupportedException();
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    /// <remarks>A cancelled read takes nothing; the next one goes on.</remarks>
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (buffer.IsEmpty)
+        {
+            return 0;
+        }
+        while (_rest.IsEmpty && !_ended)
+        {
+            await FillAsync(cancellationToken).ConfigureAwait(false);
+        }
+        var count = Math.Min(_rest.Length, buffer.Length);
+        _rest[..count].CopyTo(buffer);
+        _rest = _rest[count..];
+        return count;
+    }
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count) => ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    /// <summary>Lets go of the output, which the guest keeps for the next reader.</summary>
+    public override async ValueTask DisposeAsync()
+    {
+        _call?.Dispose();
+        await _client.DisposeAsync().ConfigureAwait(false);
+        await base.DisposeAsync().ConfigureAwait(false);
+        GC.SuppressFinalize(this);
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _call?.Dispose();
+            _paced.Dispose();
+        }
+        base.Dispose(disposing);
+    }
+
+    private async Task FillAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            _next ??= ReceiveAsync(_call!.ResponseStream.MoveNext(CancellationToken.None));
+            var more = await _next.WaitAsync(cancellationToken).ConfigureAwait(false);
+            _next = null;
+            if (!more || (TypeUrl.TryUnpack<Data>(_call!.ResponseStream.Current, out var data) && data.Data_.IsEmpty))
+            {
+                _ended = true;
+            }
+            else
+            {
+                _rest = data?.Data_.Memory ?? throw new IOException($"stream {_id}: a {_call!.ResponseStream.Current.TypeUrl} is no data");
+            }
+        }
+        catch (RpcException error)
+        {
+            throw AgentStreams.Failed(_id, error, CancellationToken.None);
+        }
+    }
+
+    /// <summary>The connection is read while a message is awaited, and only then.</summary>
+    private async Task<bool> ReceiveAsync(Task<bool> message)
+    {
+        if (message.IsCompleted)
+        {
+            return await message.ConfigureAwait(false);
+        }
+        _paced.Open();
+        try
+        {
+            return await message.ConfigureAwait(false);
+        }
+        finally
+        {
+            _paced.Shut();
+        }
+    }
+}

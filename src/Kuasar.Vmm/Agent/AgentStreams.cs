@@ -1,0 +1,53 @@
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Streaming;
+using DuplexCall = Grpc.Core.AsyncDuplexStreamingCall<Google.Protobuf.WellKnownTypes.Any, Google.Protobuf.WellKnownTypes.Any>;
+
+namespace Kuasar.Vmm.Agent;
+
+/// <summary>What both directions of containerd's streaming service have in common.</summary>
+/// <remarks>
+/// <code>
+///   host                            guest
+///   Any(StreamInit{id})
+///                                   Any(Empty)                  the stream stands
+///   stdin:  Any(Data), end          Any(WindowUpdate) ...       32 KiB each
+///   output:                         Any(Data) ..., end          an empty Data is an end too
+/// </code>
+/// </remarks>
+internal static class AgentStreams
+{
+    /// <summary>Opens the stream; the client stays the caller's.</summary>
+    internal static async Task<DuplexCall> OpenAsync(TtrpcClient client, string streamId, Func<Task<bool>, Task<bool>>? wait, CancellationToken cancellationToken)
+    {
+        var call = new Streaming.StreamingClient(client).Stream(cancellationToken: CancellationToken.None);
+        try
+        {
+            await call.RequestStream.WriteAsync(TypeUrl.Pack(new StreamInit { Id = streamId }), cancellationToken).ConfigureAwait(false);
+            var answer = call.ResponseStream.MoveNext(cancellationToken);
+            if (!await (wait is null ? answer : wait(answer)).ConfigureAwait(false))
+            {
+                throw new IOException($"stream {streamId}: the agent closed it at once");
+            }
+            return TypeUrl.Is<Empty>(call.ResponseStream.Current)
+                ? call
+                : throw new IOException($"stream {streamId}: the answer is a {call.ResponseStream.Current.TypeUrl}");
+        }
+        catch (RpcException error)
+        {
+            call.Dispose();
+            throw Failed(streamId, error, cancellationToken);
+        }
+        catch
+        {
+            call.Dispose();
+            throw;
+        }
+    }
+
+    internal static Exception Failed(string streamId, RpcException error, CancellationToken cancellationToken = default) =>
+        cancellationToken.IsCancellationRequested ? new OperationCanceledException(cancellationToken)
+        : error.StatusCode == StatusCode.Unavailable ? new VsockException(VsockFailure.Lost, $"stream {streamId}: {error.Status.Detail}", error)
+        : new IOException($"stream {streamId}: {error.Status.Detail}", error);
+}
