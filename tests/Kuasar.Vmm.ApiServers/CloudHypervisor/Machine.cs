@@ -169,6 +169,10 @@ internal sealed partial class Machine(EventMonitor events, TaskCompletionSource<
     {
         lock (this)
         {
+            if (end == GuestEnd.Panic && Config()["pvpanic"]?.GetValue<bool>() is true)
+            {
+                events.Write("guest", "panic", new JsonObject { ["event"] = "panic" });
+            }
             if (end == GuestEnd.PowerOff)
             {
                 ShutdownVmm();
