@@ -55,16 +55,8 @@ public sealed partial class QemuHypervisor : Hypervisor
             throw new VmException(VmError.WrongState, $"a machine of {record.Hypervisor}, not of {Name}");
         }
         var machine = new QemuMachine(this, record.Clone(), null, environment);
-        try
-        {
-            await machine.AdoptAsync(cancellationToken).ConfigureAwait(false);
-            return machine;
-        }
-        catch
-        {
-            await machine.DisposeAsync().ConfigureAwait(false);
-            throw;
-        }
+        await machine.RecoverAsync(cancellationToken).ConfigureAwait(false);
+        return machine;
     }
 
     /// <summary>Whether guests run on KVM: by a guest that does. That /dev/kvm can be opened says little where the host is a guest itself.</summary>

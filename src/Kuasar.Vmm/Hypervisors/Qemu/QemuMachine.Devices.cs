@@ -30,8 +30,8 @@ internal sealed partial class QemuMachine
                 await DeviceAddAsync(net.Id, QemuCommandLine.NetDevice(net, _options.Machine, slot), disk: false, cancellationToken).ConfigureAwait(false);
                 break;
             case VmFileSystem fileSystem:
-                await StartVirtiofsdAsync(_options.Virtiofsd, fileSystem, _options.StartTimeout, cancellationToken).ConfigureAwait(false);
-                await Qmp.ExecuteAsync("chardev-add", QemuCommandLine.SocketBackend(fileSystem.Id, DaemonSocket(fileSystem.Id)), cancellationToken).ConfigureAwait(false);
+                var socket = await StartVirtiofsAsync(fileSystem.Id, fileSystem.SharedDirectory, _options.Virtiofsd, cancellationToken).ConfigureAwait(false);
+                await Qmp.ExecuteAsync("chardev-add", QemuCommandLine.SocketBackend(fileSystem.Id, socket), cancellationToken).ConfigureAwait(false);
                 await DeviceAddAsync(fileSystem.Id, QemuCommandLine.FileSystemDevice(fileSystem, _options.Machine, slot), disk: false, cancellationToken).ConfigureAwait(false);
                 break;
         }
@@ -59,15 +59,27 @@ internal sealed partial class QemuMachine
         {
             deleted = _deleted[name] = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
+        if (device.FileSystem is not null)
+        {
+            ExpectEnd(device.Id);
+        }
         try
         {
             await Qmp.ExecuteAsync("device_del", new JsonObject { ["id"] = name }, cancellationToken).ConfigureAwait(false);
             // The guest is asked, and QEMU says when it has let go.
             await deleted.Task.WaitAsync(_options.CommandTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
         }
-        catch (TimeoutException e)
+        catch (Exception e)
         {
-            throw new VmException(VmError.TimedOut, $"the guest does not let go of {device.Id}", e);
+            if (device.FileSystem is not null)
+            {
+                ExpectEnd(device.Id, expected: false);
+            }
+            if (e is TimeoutException)
+            {
+                throw new VmException(VmError.TimedOut, $"the guest does not let go of {device.Id}", e);
+            }
+            throw;
         }
         finally
         {

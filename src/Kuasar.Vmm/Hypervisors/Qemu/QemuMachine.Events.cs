@@ -53,7 +53,7 @@ internal sealed partial class QemuMachine
         var reason = _panicked ? VmExitReason.GuestPanic : _shutdown switch
         {
             "guest-shutdown" => VmExitReason.GuestShutdown,
-            "guest-reset" => VmExitReason.GuestReset,
+            "guest-reset" => IsPoweringDown ? VmExitReason.GuestShutdown : VmExitReason.GuestReset,
             "guest-panic" => VmExitReason.GuestPanic,
             "host-signal" or "host-qmp-quit" => VmExitReason.Killed,
             _ when status is 128 + 9 or 128 + 15 => VmExitReason.Killed,
@@ -62,6 +62,6 @@ internal sealed partial class QemuMachine
         };
         var detail = $"QEMU ended with status {status}{(_shutdown is null ? "" : $" after {_shutdown}")}";
         return new VmExit(
-            reason, Environment.TimeProvider.GetUtcNow(), reason == VmExitReason.HypervisorFailed ? $"{detail}: {TailOf(LogOf("qemu"))}" : detail);
+            reason, Environment.TimeProvider.GetUtcNow(), reason == VmExitReason.HypervisorFailed ? $"{detail}: {LastWords(LogPath)}" : detail);
     }
 }

@@ -30,6 +30,8 @@ internal sealed partial class QemuMachine : VirtualMachine
         }
     }
 
+    private string LogPath => Environment.PathOf("qemu.log");
+
     private string QmpPath => Environment.PathOf("qmp");
 
     private QmpClient Qmp => _qmp ?? throw new VmException(VmError.WrongState, "QEMU has not been started");
@@ -49,19 +51,17 @@ internal sealed partial class QemuMachine : VirtualMachine
     {
         var config = _config!;
         var kvm = await _hypervisor.UsesKvmAsync(config, Environment, cancellationToken).ConfigureAwait(false);
-        var daemons = config.FileSystems.Select(fileSystem => StartVirtiofsdAsync(_options.Virtiofsd, fileSystem, _options.StartTimeout, cancellationToken)).ToList();
+        var daemons = config.FileSystems.ToDictionary(
+            fileSystem => fileSystem.Id, fileSystem => StartVirtiofsAsync(fileSystem.Id, fileSystem.SharedDirectory, _options.Virtiofsd, cancellationToken));
         if (config.Vsock is { } vsock)
         {
-            daemons.Add(StartVsockDaemonAsync(_options.VhostDeviceVsock, vsock.ContextId, _options.StartTimeout, cancellationToken));
+            daemons.Add(VsockRole, StartVsockDaemonAsync(vsock.ContextId, _options.VhostDeviceVsock, cancellationToken));
         }
-        await Task.WhenAll(daemons).ConfigureAwait(false);
-        if (config.ConsoleLog is { } log)
-        {
-            Libc.Open(log, Libc.O_WRONLY | Libc.O_CREAT, 0x180 /* 0600 */).Dispose();
-        }
+        await Task.WhenAll(daemons.Values).ConfigureAwait(false);
+        MakeConsoleLog();
         var slots = int.Parse(Record.Driver[SlotsKey], CultureInfo.InvariantCulture);
-        var arguments = QemuCommandLine.Build(config, _options, kvm, slots, QmpPath, DaemonSocket, incoming);
-        var process = StartProcess(HypervisorRole, _options.Qemu.With(LogOf("qemu"), arguments));
+        var arguments = QemuCommandLine.Build(config, _options, kvm, slots, QmpPath, role => daemons[role].Result, incoming);
+        var process = StartProcess(HypervisorRole, _options.Qemu.With(LogPath, arguments));
         await ConnectAsync(process, cancellationToken).ConfigureAwait(false);
         foreach (var net in config.Nets.Where(net => net.Tap is not null))
         {
@@ -88,38 +88,38 @@ internal sealed partial class QemuMachine : VirtualMachine
             var ended = process.Exited.IsCompletedSuccessfully;
             throw new VmException(
                 ended ? VmError.Ended : VmError.TimedOut,
-                (ended ? $"QEMU ended with status {process.Exited.Result}: " : "QEMU does not answer: ") + TailOf(LogOf("qemu")), e);
+                (ended ? $"QEMU ended with status {process.Exited.Result}: " : "QEMU does not answer: ") + LastWords(LogPath), e);
         }
     }
 
-    /// <summary>Takes over what runs.</summary>
-    internal async Task AdoptAsync(CancellationToken cancellationToken)
+    /// <inheritdoc cref="VirtualMachine.TakeOverAsync"/>
+    internal Task RecoverAsync(CancellationToken cancellationToken) => TakeOverAsync(SettleAsync, cancellationToken);
+
+    private async Task SettleAsync(CancellationToken cancellationToken)
     {
-        AdoptProcesses();
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(_options.StartTimeout);
+        limit.CancelAfter(_options.CommandTimeout);
         _ = Exited.ContinueWith(_ => limit.Cancel(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         try
         {
             _qmp = await QmpClient.ConnectAsync(QmpPath, _options.CommandTimeout, Environment.TimeProvider, OnEvent, limit.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OperationCanceledException or VmException or TimeoutException && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            if (Exited.IsCompleted || State == VmState.Ended)
-            {
+            throw new VmException(VmError.Ended, $"QEMU does not answer at {QmpPath}", e);
+        }
+        switch (await StatusAsync(cancellationToken).ConfigureAwait(false), State)
+        {
+            case ("internal-error", _):
+                Fail("QEMU's state is internal-error");
                 return;
-            }
-            throw new VmException(VmError.TimedOut, $"QEMU does not answer at {QmpPath}", e);
-        }
-        var status = await StatusAsync(cancellationToken).ConfigureAwait(false);
-        if (status == "internal-error")
-        {
-            Fail("QEMU's state is internal-error");
-        }
-        else if ((status == "running") != (State == VmState.Running))
-        {
-            // It died between an act and its note.
-            await Qmp.ExecuteAsync(State == VmState.Running ? "cont" : "stop", null, cancellationToken).ConfigureAwait(false);
+            // An earlier manager died between an act and its note.
+            case ("running", VmState.Paused):
+                await PauseCoreAsync(cancellationToken).ConfigureAwait(false);
+                break;
+            case (not "running", VmState.Running):
+                await ResumeCoreAsync(cancellationToken).ConfigureAwait(false);
+                break;
         }
         await FinishChangesAsync(cancellationToken).ConfigureAwait(false);
     }

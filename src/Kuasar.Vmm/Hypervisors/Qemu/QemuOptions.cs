@@ -47,7 +47,7 @@ public sealed record QemuOptions
     /// <summary>How many devices may be plugged in at one time after the boot; Q35 alone.</summary>
     public int HotplugSlots { get; init; } = 8;
 
-    /// <summary>How long QEMU and the daemons may take to open their sockets. Default 10 s.</summary>
+    /// <summary>How long QEMU may take to answer. Default 10 s.</summary>
     public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long a command, or a guest that is to let go of a device, may take. Default 10 s.</summary>

@@ -142,12 +142,8 @@ internal sealed class QmpClient : IAsyncDisposable
             await _socket.SendAsync(line, cancellationToken).ConfigureAwait(false);
             return;
         }
-        // The fd belongs to a byte of the command: both in one message. A command is far smaller than the socket's buffer.
-        using var socket = new SafeFileHandle(_socket.Handle, ownsHandle: false);
-        if (Libc.SendPacket(socket, line, handle, wait: true) is < 0 and var error)
-        {
-            throw new LinuxException("sendmsg", -error);
-        }
+        // A command is far smaller than the socket's buffer: all of it goes at once.
+        Libc.SendWithHandles(_socket.SafeHandle, line, [handle]);
     }
 
     private async Task ReadAsync()
