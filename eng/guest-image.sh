@@ -178,7 +178,9 @@ for tool in dpkg-deb apt-cache readelf; do command -v $tool >/dev/null || die "n
 mkdir -p "$target"
 exec 9>"$target/lock"
 flock -w 900 9 || die "another one holds $target/lock"
-agent=$(realpath "${1:-$(default_agent)}")
+agent=${1:-}
+[ -n "$agent" ] || agent=$(default_agent)
+agent=$(realpath "$agent")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree

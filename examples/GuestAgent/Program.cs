@@ -15,6 +15,7 @@ static async Task<int> RunMachineAsync()
     await using (var agent = new Agent("/run/kuasar/agent", PodNamespaces.GuestFolder, "/usr/bin/crun", options.LogLevel))
     {
         agent.Network.StartLoopback();
+        PowerButton.Watch(agent.Stop);
         await using var source = VsockEndPoint.Native(VsockEndPoint.AnyCid, AgentClient.Port).Listen();
         await Task.WhenAll(agent.RunAsync([source]), CallHomeAsync(options.ReadyPort));
     }

@@ -160,14 +160,16 @@ public abstract class TaskTestBase(AgentBed bed)
         await agent.CreateAsync(id);
         await agent.StartAsync(id);
         await agent.ExecAsync(id, "e1", ["sh", "-c", "cat; echo done >&2; exit 7"], stdin: true);
-        using var output = await agent.OpenStreamAsync($"{id}-e1-stdout");
-        using var error = await agent.OpenStreamAsync($"{id}-e1-stderr");
+        var (output, error) = (agent.ReadAsync($"{id}-e1-stdout"), agent.ReadAsync($"{id}-e1-stderr"));
         await agent.StartAsync(id, "e1");
-        using var input = await agent.OpenStreamAsync($"{id}-e1-stdin");
-        await input.WriteAsync("to exec"u8);
-        await input.CloseAsync();
-        Assert.Equal("to exec", Encoding.UTF8.GetString(await output.ReadToEndAsync()));
-        Assert.Equal("done\n", Encoding.UTF8.GetString(await error.ReadToEndAsync()));
+        await using (var input = await agent.Host.OpenInputAsync($"{id}-e1-stdin"))
+        {
+            var text = new string('x', 100_000);
+            await input.WriteAsync(Encoding.UTF8.GetBytes(text));
+            await input.CompleteAsync();
+            Assert.Equal(text, await output);
+        }
+        Assert.Equal("done\n", await error);
         Assert.Equal(7u, await agent.WaitAsync(id, "e1"));
         Assert.Equal(7u, (await agent.DeleteAsync(id, "e1")).ExitStatus);
         Assert.Equal(Status.Running, (await agent.Tasks.StateAsync(new StateRequest { Id = id }, AgentClient.Soon)).Status);

@@ -15,8 +15,13 @@ internal sealed class GuestSpec(PodNamespaces pod)
         {
             return false;
         }
-        return AdaptNamespaces(linux) | AdaptCgroup(linux, id);
+        return AdaptNamespaces(linux) | AdaptCgroup(linux, id) | AdaptHostName(spec, linux);
     }
+
+    /// <summary>A runtime would give the container's name to the namespace, and so to the whole pod.</summary>
+    private static bool AdaptHostName(JsonObject spec, JsonObject linux) =>
+        (linux["namespaces"] as JsonArray)?.Any(entry => Text(entry?["type"]) == "uts" && !string.IsNullOrEmpty(Text(entry!["path"]))) == true &&
+        spec.Remove("hostname");
 
     private bool AdaptNamespaces(JsonObject linux)
     {

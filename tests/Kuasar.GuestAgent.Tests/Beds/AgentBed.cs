@@ -24,12 +24,13 @@ public abstract class AgentBed : IAsyncLifetime
     /// <summary>What is in the stdio strings before the stream's id.</summary>
     internal static string StreamUrl(string id) => $"ttrpc+hvsock:///run/somewhere/task.vsock:1024?streaming_id={id}";
 
-    internal abstract Task<Connection> ConnectAsync();
+    /// <summary>A fresh connection to the agent.</summary>
+    internal abstract ValueTask<Stream> DialAsync(CancellationToken cancellationToken);
 
     internal async Task<AgentClient> OpenAsync()
     {
         Assert.SkipWhen(Reason is not null, Reason ?? "");
-        return new AgentClient(this, await ConnectAsync());
+        return new AgentClient(this, Connection.FromStream(await DialAsync(CancellationToken.None)));
     }
 
     /// <summary>An identifier that no other test of this bed has.</summary>

@@ -1,4 +1,3 @@
-using System.Text;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -23,13 +22,15 @@ internal sealed class AgentClient : IDisposable
         _client = new TtrpcClient(connection);
         Tasks = new TaskContract.TaskClient(_client);
         Agent = new SandboxService.SandboxServiceClient(_client);
+        Host = new Kuasar.Vmm.AgentClient(bed.DialAsync);
     }
 
     internal TaskContract.TaskClient Tasks { get; }
 
     internal SandboxService.SandboxServiceClient Agent { get; }
 
-    internal AgentBed Bed => _bed;
+    /// <summary>What a host uses.</summary>
+    internal Kuasar.Vmm.AgentClient Host { get; }
 
     /// <summary>Bounds a call.</summary>
     internal static CallOptions Soon => new(deadline: DateTime.UtcNow.AddSeconds(30));
@@ -88,16 +89,26 @@ internal sealed class AgentClient : IDisposable
     /// <summary>Starts what has been created, and sees it to its end.</summary>
     internal async Task<(uint Code, string Output, string Error)> FinishAsync(string id)
     {
-        using var output = await OpenStreamAsync(id + "-stdout");
-        using var error = await OpenStreamAsync(id + "-stderr");
-        var (stdout, stderr) = (output.ReadToEndAsync(), error.ReadToEndAsync());
+        var (stdout, stderr) = (ReadAsync(id + "-stdout"), ReadAsync(id + "-stderr"));
         await StartAsync(id);
         var code = await WaitAsync(id);
         await DeleteAsync(id);
-        return (code, Encoding.UTF8.GetString(await stdout), Encoding.UTF8.GetString(await stderr));
+        return (code, await stdout, await stderr);
+    }
+
+    /// <summary>All that comes by a stream, as a host reads it.</summary>
+    internal async Task<string> ReadAsync(string streamId)
+    {
+        await using var stream = await Host.OpenOutputAsync(streamId);
+        using var reader = new StreamReader(stream);
+        return await reader.ReadToEndAsync();
     }
 
     internal async SystemTask ShutdownAsync() => await Tasks.ShutdownAsync(new ShutdownRequest { Id = "pod", Now = true }, Soon);
 
-    public void Dispose() => _client.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+    public void Dispose()
+    {
+        Host.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+        _client.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+    }
 }

@@ -1,7 +1,5 @@
 using System.Globalization;
-using System.Net.Sockets;
-using System.Text;
-using Kuasar.Protocol;
+using Kuasar.Vmm;
 
 namespace Kuasar.GuestAgent.Tests.Beds;
 
@@ -11,8 +9,6 @@ namespace Kuasar.GuestAgent.Tests.Beds;
 /// </summary>
 public sealed class MachineBed : AgentBed
 {
-    private const uint AgentPort = 1024, ReadyPort = 1026;
-
     private static readonly TimeSpan BootLimit = TimeSpan.FromSeconds(90);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("kuasar-guest-").FullName;
@@ -51,9 +47,7 @@ public sealed class MachineBed : AgentBed
             return;
         }
         Directory.CreateDirectory(Share);
-        using var ready = new Socket(AddressFamily.Unix, SocketType.Stream, 0);
-        ready.Bind(new UnixDomainSocketEndPoint(PathOf($"v_{ReadyPort}")));
-        ready.Listen(1);
+        await using var ready = VsockEndPoint.Hybrid(PathOf("v"), Kuasar.Vmm.AgentClient.CallHomePort).Listen();
         Start("vhost-device-vsock", "usr/bin/vhost-device-vsock", "--vm", $"guest-cid=3,socket={PathOf("vhost")},uds-path={PathOf("v")}");
         Start("virtiofsd", "usr/libexec/virtiofsd", "--socket-path", PathOf("fs"), "--shared-dir", Share, "--sandbox", "chroot");
         await UntilAsync(() => File.Exists(PathOf("vhost")) && File.Exists(PathOf("fs")));
@@ -61,7 +55,7 @@ public sealed class MachineBed : AgentBed
         using var limit = new CancellationTokenSource(BootLimit);
         try
         {
-            using var call = await ready.AcceptAsync(limit.Token);
+            await using var call = await ready.AcceptStreamAsync(limit.Token);
         }
         catch (OperationCanceledException)
         {
@@ -106,19 +100,8 @@ public sealed class MachineBed : AgentBed
         }
     }
 
-    internal override async Task<Connection> ConnectAsync()
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, 0);
-        await socket.ConnectAsync(new UnixDomainSocketEndPoint(PathOf("v")));
-        await socket.SendAsync(Encoding.ASCII.GetBytes($"CONNECT {AgentPort}\n"));
-        var answer = "";
-        for (var next = new byte[1]; !answer.EndsWith('\n'); answer += (char)next[0])
-        {
-            Assert.True(await socket.ReceiveAsync(next) == 1, $"the guest's port {AgentPort} is closed: {Console}");
-        }
-        Assert.StartsWith("OK ", answer, StringComparison.Ordinal);
-        return Connection.FromStream(new NetworkStream(socket, ownsSocket: true));
-    }
+    internal override async ValueTask<Stream> DialAsync(CancellationToken cancellationToken) =>
+        await VsockEndPoint.Hybrid(PathOf("v"), Kuasar.Vmm.AgentClient.Port).ConnectAsync(TimeSpan.FromSeconds(5), cancellationToken);
 
     public override async ValueTask DisposeAsync()
     {

@@ -1,4 +1,4 @@
-using Kuasar.Protocol;
+using System.Net.Sockets;
 
 namespace Kuasar.GuestAgent.Tests.Beds;
 
@@ -38,11 +38,11 @@ public sealed class ProcessBed : AgentBed
         }
     }
 
-    internal override Task<Connection> ConnectAsync()
+    internal override async ValueTask<Stream> DialAsync(CancellationToken cancellationToken)
     {
-        var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, 0);
-        socket.Connect(new System.Net.Sockets.UnixDomainSocketEndPoint(Socket));
-        return Task.FromResult(Connection.FromSocket(socket));
+        var socket = new System.Net.Sockets.Socket(AddressFamily.Unix, SocketType.Stream, 0);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+        return new NetworkStream(socket, ownsSocket: true);
     }
 
     private static string? FindRuntime()
