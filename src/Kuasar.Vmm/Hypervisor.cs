@@ -50,6 +50,15 @@ public abstract class Hypervisor
     /// <summary>A machine of this driver's.</summary>
     private protected abstract VirtualMachine CreateCore(VmConfig config, VmEnvironment environment);
 
+    /// <summary>A record of this driver's, for the machine to change.</summary>
+    /// <exception cref="VmException">InvalidConfig: it is another's.</exception>
+    private protected VmRecord Own(VmRecord record)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        VmConfig.Require(record.Hypervisor == Name, $"the machine in {record.WorkDirectory} is one of {record.Hypervisor}, not of {Name}");
+        return record.Clone();
+    }
+
     private void Check(VmConfig config, VmEnvironment environment)
     {
         ArgumentNullException.ThrowIfNull(config);

@@ -18,6 +18,7 @@ public abstract partial class VirtualMachine
     private readonly Lock _lock = new();
     private readonly TaskCompletionSource<VmExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Dictionary<string, VmProcess> _processes = [];
+    private readonly HashSet<string> _ending = [];
     private Task<VmExit>? _end;
     private bool _lettingGo;
 
@@ -29,12 +30,15 @@ public abstract partial class VirtualMachine
 
     private protected VmEnvironment Environment { get; }
 
+    /// <summary>The guest has been asked to power off; a reset is then how some do it.</summary>
+    private protected bool IsPoweringDown { get; private set; }
+
     private protected ILogger Logger { get; }
 
     /// <summary>The hybrid vsock's unix socket.</summary>
     private protected string VsockPath => Environment.PathOf("vsock");
 
-    private protected static VmRecord NewRecord(string hypervisor, VmConfig config, VmEnvironment environment)
+    internal static VmRecord NewRecord(string hypervisor, VmConfig config, VmEnvironment environment)
     {
         var record = new VmRecord
         {
@@ -116,6 +120,25 @@ public abstract partial class VirtualMachine
         }
     }
 
+    /// <summary>
+    /// From here on the end of a daemon is not the machine's: what it served is being unplugged, and it ends by itself. To be followed by
+    /// <see cref="EndProcessAsync"/>, or by itself with false when it is needed after all.
+    /// </summary>
+    private protected void ExpectEnd(string role, bool expected = true)
+    {
+        VmProcess? process;
+        lock (_lock)
+        {
+            _ = expected ? _ending.Add(role) : _ending.Remove(role);
+            _processes.TryGetValue(role, out process);
+        }
+        if (!expected && process is not null)
+        {
+            // It may have ended meanwhile.
+            _ = SuperviseAsync(role, process);
+        }
+    }
+
     /// <summary>Ends a daemon that is no longer needed.</summary>
     private protected async Task EndProcessAsync(string role)
     {
@@ -123,6 +146,7 @@ public abstract partial class VirtualMachine
         lock (_lock)
         {
             _processes.Remove(role, out process);
+            _ending.Remove(role);
         }
         if (process is not null)
         {
@@ -135,7 +159,7 @@ public abstract partial class VirtualMachine
     {
         lock (_lock)
         {
-            return !_lettingGo && _processes.TryGetValue(role, out var ours) && ours == process;
+            return !_lettingGo && !_ending.Contains(role) && _processes.TryGetValue(role, out var ours) && ours == process;
         }
     }
 
@@ -158,6 +182,9 @@ public abstract partial class VirtualMachine
             await EndAsync(new VmExit(VmExitReason.DaemonFailed, Environment.TimeProvider.GetUtcNow(), $"{what} ended with status {status}")).ConfigureAwait(false);
         }
     }
+
+    /// <summary>The hypervisor can no longer do its work, though its process lives.</summary>
+    private protected void Fail(string detail) => _ = EndAsync(new VmExit(VmExitReason.HypervisorFailed, Environment.TimeProvider.GetUtcNow(), detail));
 
     /// <summary>Ends all processes and removes the sockets. The first who calls it says why.</summary>
     /// <exception cref="ObjectDisposedException">It was let go of.</exception>

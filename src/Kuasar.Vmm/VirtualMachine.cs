@@ -176,6 +176,7 @@ public abstract partial class VirtualMachine : IAsyncDisposable
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             limit.CancelAfter(timeout);
+            IsPoweringDown = true;
             try
             {
                 await (GuestPowerOff?.Invoke(limit.Token) ?? PowerDownCoreAsync(limit.Token)).ConfigureAwait(false);
