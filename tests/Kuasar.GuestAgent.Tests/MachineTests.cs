@@ -165,6 +165,20 @@ public sealed class MachineTests(MachineBed bed) : IClassFixture<MachineBed>
         Assert.Equal(StatusCode.NotFound, unknown.StatusCode);
     }
 
+    [Fact]
+    public async Task Processor_that_is_plugged_in_is_used()
+    {
+        using var agent = await bed.OpenAsync();
+        Assert.Equal("0", await ShellAsync(agent, "cat /sys/devices/system/cpu/online"));
+        await bed.CommandAsync(
+            """{"execute":"device_add","arguments":{"driver":"qemu64-x86_64-cpu","id":"cpu1","socket-id":1,"core-id":0,"thread-id":0}}""");
+        for (var i = 0; await ShellAsync(agent, "cat /sys/devices/system/cpu/online") != "0-1"; i++)
+        {
+            Assert.True(i < 100, "the processor is not used: " + bed.Console);
+            await Task.Delay(50);
+        }
+    }
+
     private static void Limit(JsonObject spec, long memory) => spec["linux"]!["resources"] = new JsonObject
     {
         ["memory"] = new JsonObject { ["limit"] = memory, ["swap"] = memory },
