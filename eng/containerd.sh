@@ -112,45 +112,13 @@ ctr() { timeout "${ctr_timeout:-30}" env PATH="$path" CONTAINERD_ADDRESS="$socke
 
 # --- install ----------------------------------------------------------------------------------------------------------
 
-# Where the host gets Debian from: "URI [KEYRING]" of the first source that is not the security archive's.
-host_mirror() {
-  local deb822=/etc/apt/sources.list.d/debian.sources list=/etc/apt/sources.list
-  if [ -f $deb822 ]; then
-    awk 'BEGIN { RS = ""; FS = "\n" }
-      { uri = key = ""
-        for (i = 1; i <= NF; i++) {
-          split($i, word, /[ \t]+/)
-          if (word[1] == "URIs:") uri = word[2]
-          if (word[1] == "Signed-By:" && word[2] ~ /^\//) key = word[2]
-        }
-        if (uri != "" && uri !~ /security/) { print uri, key; exit } }' $deb822
-  elif [ -f $list ]; then
-    sed -nE '/^deb[[:space:]]/{
-      s/^deb[[:space:]]+\[[^]]*signed-by=([^] ]+)[^]]*\][[:space:]]+([^[:space:]]+).*/\2 \1/
-      s/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+).*/\2/
-      /security/!{p;q}
-    }' $list
-  fi
-}
-
-# apt with lists, cache and status of its own: the host's sources are never mixed with another suite's.
-suite_apt() {
-  apt -o Dir::Etc::sourcelist="$dist/$SUITE/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-    -o Dir::State::Lists="$dist/$SUITE/apt/lists" -o Dir::Cache="$dist/$SUITE/apt/cache" \
-    -o Dir::State::status=/dev/null -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@"
-}
-
 install_suite() {
-  local packages=(containerd runc containernetworking-plugins libseccomp2 libc6) lists=$dist/$SUITE/apt/lists mirror='' key=''
+  local packages=(containerd runc containernetworking-plugins libseccomp2 libc6)
   if [ ! -f "$prefix/installed" ]; then
-    read -r mirror key < <(host_mirror) ||
-      die "no Debian mirror in /etc/apt/sources.list.d/debian.sources or /etc/apt/sources.list"
-    mkdir -p "$lists/partial" "$dist/$SUITE/apt/cache/archives/partial" "$dist/$SUITE/debs"
-    # targets: only the package list, no app store metadata. apt checks the signatures with the host's keys.
-    echo "deb [targets=Packages${key:+ signed-by=$key}] $mirror $SUITE main" >"$dist/$SUITE/apt/sources.list"
+    mkdir -p "$dist/$SUITE/debs"
     say "downloading ${packages[*]} of $SUITE"
-    suite_apt update >&2
-    (cd "$dist/$SUITE/debs" && rm -f ./*.deb && suite_apt download "${packages[@]}" >&2)
+    suite_update "$dist/$SUITE/apt" "$SUITE"
+    (cd "$dist/$SUITE/debs" && rm -f ./*.deb && suite_apt "$dist/$SUITE/apt" download "${packages[@]}" >&2)
     unpack_suite
   fi
 }

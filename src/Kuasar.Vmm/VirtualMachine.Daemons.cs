@@ -6,25 +6,43 @@ namespace Kuasar.Vmm;
 /// <content>Processes that listen on a socket in the machine's folder.</content>
 public abstract partial class VirtualMachine
 {
-    private static readonly TimeSpan s_startLimit = TimeSpan.FromSeconds(10), s_startPoll = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan s_startLimit = TimeSpan.FromSeconds(10), s_startPoll = TimeSpan.FromMilliseconds(2);
 
     /// <summary>Starts the daemon of a shared folder; its role is the device's id.</summary>
     /// <returns>The socket that the hypervisor is to connect to.</returns>
     /// <exception cref="VmException">It did not come up; it has been ended.</exception>
-    private protected async Task<string> StartVirtiofsAsync(string id, string directory, string virtiofsd, CancellationToken cancellationToken)
+    private protected async Task<string> StartVirtiofsAsync(string id, string directory, VmProgram virtiofsd, CancellationToken cancellationToken)
     {
         var socket = Environment.PathOf($"fs-{id}");
-        var log = Environment.PathOf($"fs-{id}.log");
+        await StartDaemonAsync(id, "virtiofsd", virtiofsd, ["--socket-path", socket, "--shared-dir", directory, "--sandbox", "chroot"], socket, cancellationToken)
+            .ConfigureAwait(false);
+        return socket;
+    }
+
+    /// <summary>Starts vhost-device-vsock, which shows the guest's vsock at <see cref="VsockPath"/>.</summary>
+    /// <inheritdoc cref="StartVirtiofsAsync"/>
+    private protected async Task<string> StartVsockDaemonAsync(uint contextId, VmProgram vhostDeviceVsock, CancellationToken cancellationToken)
+    {
+        var socket = Environment.PathOf("vhost-vsock");
+        await StartDaemonAsync(
+            VsockRole, "vhost-device-vsock", vhostDeviceVsock, ["--vm", $"guest-cid={contextId},socket={socket},uds-path={VsockPath}"], socket, cancellationToken)
+            .ConfigureAwait(false);
+        return socket;
+    }
+
+    private async Task StartDaemonAsync(
+        string role, string name, VmProgram program, IReadOnlyList<string> arguments, string socket, CancellationToken cancellationToken)
+    {
+        var log = Environment.PathOf($"{name}-{role}.log");
         try
         {
-            var process = StartProcess(id, new VmCommand(virtiofsd, ["--socket-path", socket, "--shared-dir", directory, "--sandbox", "chroot"]) { LogFile = log });
+            var process = StartProcess(role, program.With(log, arguments));
             // It serves one connection: to try it would use that up.
-            await WaitAsync(() => ValueTask.FromResult(Libc.SocketInode(socket) != 0), process, "virtiofsd", log, cancellationToken).ConfigureAwait(false);
-            return socket;
+            await WaitAsync(() => ValueTask.FromResult(Libc.SocketInode(socket) != 0), process, name, log, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
-            await EndProcessAsync(id).ConfigureAwait(false);
+            await EndProcessAsync(role).ConfigureAwait(false);
             throw;
         }
     }

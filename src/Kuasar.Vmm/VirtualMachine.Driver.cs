@@ -38,7 +38,7 @@ public abstract partial class VirtualMachine
     /// <summary>The hybrid vsock's unix socket.</summary>
     private protected string VsockPath => Environment.PathOf("vsock");
 
-    private protected static VmRecord NewRecord(string hypervisor, VmConfig config, VmEnvironment environment)
+    internal static VmRecord NewRecord(string hypervisor, VmConfig config, VmEnvironment environment)
     {
         var record = new VmRecord
         {
@@ -182,6 +182,9 @@ public abstract partial class VirtualMachine
             await EndAsync(new VmExit(VmExitReason.DaemonFailed, Environment.TimeProvider.GetUtcNow(), $"{what} ended with status {status}")).ConfigureAwait(false);
         }
     }
+
+    /// <summary>The hypervisor can no longer do its work, though its process lives.</summary>
+    private protected void Fail(string detail) => _ = EndAsync(new VmExit(VmExitReason.HypervisorFailed, Environment.TimeProvider.GetUtcNow(), detail));
 
     /// <summary>Ends all processes and removes the sockets. The first who calls it says why.</summary>
     /// <exception cref="ObjectDisposedException">It was let go of.</exception>

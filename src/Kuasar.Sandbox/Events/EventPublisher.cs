@@ -1,6 +1,5 @@
 using System.Threading.Channels;
 using Google.Protobuf;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.EventsTtrpc;
@@ -13,7 +12,7 @@ namespace Kuasar.Sandbox.Events;
 /// Sends events to one containerd, one at a time in the order in which they were queued; waits for a containerd that is away, for as long
 /// as it takes. An event that containerd refuses is dropped with a log line: sending it again would not help, and it would hold up the rest.
 /// </summary>
-internal sealed partial class EventPublisher : IAsyncDisposable
+internal sealed partial class EventPublisher : IEventSink, IAsyncDisposable
 {
     /// <summary>About a day of a busy node's events; beyond it the oldest are dropped.</summary>
     private const int QueueLimit = 64 * 1024;
@@ -43,22 +42,10 @@ internal sealed partial class EventPublisher : IAsyncDisposable
         _sending = SendAsync();
     }
 
-    /// <summary>Queues an event; never waits.</summary>
-    /// <param name="containerdNamespace">Whose it is.</param>
-    /// <param name="topic">As containerd's consumers filter by it.</param>
-    /// <param name="message">The event.</param>
-    /// <param name="taken">Called when containerd has taken it, or refused it, which it would do again. Must not throw.</param>
-    internal void Publish(string containerdNamespace, string topic, IMessage message, Action? taken = null)
+    public void Publish(string containerdNamespace, string topic, IMessage message, Action? taken = null)
     {
         Queueing(_logger, topic, containerdNamespace, message);
-        var envelope = new Envelope
-        {
-            Timestamp = Timestamp.FromDateTimeOffset(_time.GetUtcNow()),
-            Namespace = containerdNamespace,
-            Topic = topic,
-            Event = TypeUrl.Pack(message),
-        };
-        _queue.Writer.TryWrite(new Queued(envelope, taken));
+        _queue.Writer.TryWrite(new Queued(IEventSink.ToEnvelope(containerdNamespace, topic, message, _time.GetUtcNow()), taken));
     }
 
     private async Task SendAsync()

@@ -6,7 +6,7 @@ using Kuasar.Sandbox.Tasks;
 namespace Kuasar.Sandbox.Events;
 
 /// <summary>The events of tasks, as containerd's consumers know them: topic and message, one method each.</summary>
-internal sealed class TaskEvents(EventPublisher publisher)
+internal sealed class TaskEvents(IEventSink publisher)
 {
     internal void Created(TaskKey key, CreateTaskRequest request, int pid)
     {

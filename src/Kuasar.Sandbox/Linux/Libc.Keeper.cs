@@ -9,7 +9,7 @@ internal static unsafe partial class Libc
 {
     internal const int ECONNREFUSED = 111, ENAMETOOLONG = 36, EMSGSIZE = 90;
 
-    private const int SOCK_SEQPACKET = 5, SOCK_NONBLOCK = 0x800, SO_PEERCRED = 17, MSG_DONTWAIT = 0x40, MSG_CMSG_CLOEXEC = 0x40000000,
+    private const int SOCK_SEQPACKET = 5, SOCK_NONBLOCK = 0x800, SO_PEERCRED = 17, MSG_CMSG_CLOEXEC = 0x40000000,
         SO_SNDBUF = 7, F_SETFD = 2;
 
     /// <summary>Both ends of a stream (or, with <paramref name="packets"/>, of a socket that keeps messages apart), close-on-exec.</summary>
@@ -129,28 +129,6 @@ internal static unsafe partial class Libc
         }
     }
 
-    /// <summary>Sends one message, with an fd or without; never waits unless <paramref name="wait"/>. 0, or -errno.</summary>
-    internal static int SendPacket(SafeFileHandle socket, ReadOnlySpan<byte> packet, SafeFileHandle? handle, bool wait)
-    {
-        fixed (byte* p = packet)
-        {
-            var vector = stackalloc nint[2] { (nint)p, packet.Length };
-            // struct cmsghdr { size_t len; int level; int type; } and one int, padded.
-            var control = stackalloc byte[24];
-            new Span<byte>(control, 24).Clear();
-            *(nint*)control = 20;
-            *(int*)(control + 8) = SOL_SOCKET;
-            *(int*)(control + 12) = 1; // SCM_RIGHTS
-            *(int*)(control + 16) = handle is null ? -1 : (int)handle.DangerousGetHandle();
-            var message = stackalloc nint[7] { 0, 0, (nint)vector, 1, handle is null ? 0 : (nint)control, handle is null ? 0 : 24, 0 };
-            nint n;
-            while ((n = sendmsg((int)socket.DangerousGetHandle(), message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT))) < 0 && LastError == EINTR)
-            {
-            }
-            return n >= 0 ? 0 : -LastError;
-        }
-    }
-
     /// <summary>Receives one message without waiting: its length, 0 at the end, or -errno. The fd is the caller's, close-on-exec.</summary>
     internal static int ReceivePacket(SafeFileHandle socket, Span<byte> packet, out SafeFileHandle? handle)
     {
@@ -250,9 +228,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recv(int fd, byte* buffer, nuint count, int flags);
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial nint sendmsg(int fd, nint* message, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recvmsg(int fd, nint* message, int flags);

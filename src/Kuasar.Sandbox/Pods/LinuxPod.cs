@@ -128,6 +128,29 @@ public sealed class LinuxPod : IAsyncDisposable
         _cgroup.Update(resources);
     }
 
+    /// <summary>
+    /// The first process of a new pid namespace, for containers that share their processes: it reaps, and reaches nothing of what is outside. Made
+    /// here for a pod that is none of ours, as in a guest; ending it ends whatever is in the namespace.
+    /// </summary>
+    /// <returns>The caller's to dispose; it goes on without.</returns>
+    /// <exception cref="SandboxException">It could not be started. Unimplemented: not on this architecture.</exception>
+    public static async Task<HostProcess> StartInitAsync(SandboxerServices services)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        HostProcess? init = null;
+        try
+        {
+            await OnThreadAsync(() => PodInit.Start(services.Processes, started => init = started)).ConfigureAwait(false);
+            return init!;
+        }
+        catch
+        {
+            init?.Signal(Libc.SIGKILL);
+            init?.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Undoes it all, its init included. No container may be left. May be repeated: what failed is tried again.</summary>
     /// <exception cref="IOException">Something could not be undone; the rest is.</exception>
     public async ValueTask DisposeAsync() => await Task.Run(_undo.UndoAsync).ConfigureAwait(false);

@@ -11,7 +11,8 @@ namespace Kuasar.Sandbox;
 /// <remarks>
 /// Without a terminal the process gets the client's fifo itself, opened read-write: a reader that goes away is no EPIPE, and a sandboxer
 /// that dies is not missed. With one, the pty is copied by the library (<see cref="TerminalRelay"/>): it is received on
-/// <see cref="ConsoleSocket"/>, as OCI runtimes send it.
+/// <see cref="ConsoleSocket"/>, as OCI runtimes send it. In a guest there are pipes in the place of fifos, whose other ends are streams that the
+/// host opens (<see cref="StreamTable"/>).
 /// </remarks>
 public sealed class ProcessStdio : IAsyncDisposable
 {
@@ -23,6 +24,8 @@ public sealed class ProcessStdio : IAsyncDisposable
     private TerminalRelay? _relay;
     private SafeFileHandle? _relayInput;
     private SafeFileHandle? _relayOutput;
+    private readonly List<OutputPipe> _outputPipes = [];
+    private InputPipe? _inputPipe;
 
     private ProcessStdio(StdioEnvironment environment, string name, bool terminal)
     {
@@ -200,10 +203,22 @@ public sealed class ProcessStdio : IAsyncDisposable
                 break;
             case StdioScheme.LogBinary:
                 throw new SandboxException(SandboxError.InvalidArgument, "stdin cannot come from a logging program");
+            case StdioScheme.Stream:
+                (_inputPipe, var pipe) = Streams.OpenInput(address.Path);
+                SetInput(pipe);
+                return;
         }
-        var reader = Libc.Open(address.Path, Libc.O_RDONLY | (Terminal ? Libc.O_NONBLOCK : 0));
+        SetInput(Libc.Open(address.Path, Libc.O_RDONLY | (Terminal ? Libc.O_NONBLOCK : 0)));
+    }
+
+    private StreamTable Streams => _environment.Streams ?? throw new SandboxException(SandboxError.InvalidArgument, "stdio by streams is for guests");
+
+    private void SetInput(SafeFileHandle reader)
+    {
         if (Terminal)
         {
+            // epoll tells of it, and a read must not wait.
+            Libc.SetNonBlocking(reader, true);
             _relayInput = reader;
         }
         else
@@ -230,6 +245,10 @@ public sealed class ProcessStdio : IAsyncDisposable
             case StdioScheme.File:
                 Directory.CreateDirectory(Path.GetDirectoryName(address.Path)!);
                 return Libc.Open(address.Path, Libc.O_WRONLY | Libc.O_APPEND | Libc.O_CREAT, 0x1A4 /* 0644 */);
+            case StdioScheme.Stream:
+                var (pipe, end) = Streams.OpenOutput(address.Path);
+                _outputPipes.Add(pipe);
+                return end;
             default:
                 return null;
         }
@@ -263,7 +282,11 @@ public sealed class ProcessStdio : IAsyncDisposable
     }
 
     /// <summary>Closes our writer of stdin; the process reads the end when the client has closed its own.</summary>
-    internal void CloseStdin() => _environment.Handles.Forget(StdinName);
+    internal void CloseStdin()
+    {
+        _environment.Handles.Forget(StdinName);
+        _inputPipe?.CloseAfterClient();
+    }
 
     /// <summary>Sets the terminal's size; nothing happens without one.</summary>
     internal void Resize(uint columns, uint rows) => _relay?.Resize((ushort)columns, (ushort)rows);
@@ -284,6 +307,7 @@ public sealed class ProcessStdio : IAsyncDisposable
             CloseTerminal();
         }
         _outputs.ForEach(output => output.KeepUntilRead());
+        await Task.WhenAll(_outputPipes.Select(pipe => pipe.DrainAsync(limit, _environment.Time))).ConfigureAwait(false);
     }
 
     private void CloseTerminal()
@@ -326,6 +350,8 @@ public sealed class ProcessStdio : IAsyncDisposable
         CloseTerminal();
         _consoleSocket?.Dispose();
         _outputs.ForEach(output => output.Dispose());
+        _outputPipes.ForEach(pipe => pipe.Dispose());
+        _inputPipe?.Dispose();
         foreach (var log in _logBinaries)
         {
             await log.DisposeAsync().ConfigureAwait(false);
@@ -338,6 +364,9 @@ public sealed class ProcessStdio : IAsyncDisposable
 internal sealed record StdioEnvironment(
     EventLoop Loop, IHandleStore Handles, HostProcesses Processes, TimeProvider Time, string ConsoleDirectory)
 {
+    /// <summary>Where the streams of processes are opened by their ids; null: not served.</summary>
+    internal StreamTable? Streams { get; init; }
+
     /// <summary>Keeps the handle in place of what an earlier life kept under the name, for a process that was not to be.</summary>
     internal void KeepAnew(string name, Microsoft.Win32.SafeHandles.SafeFileHandle handle)
     {

@@ -10,13 +10,17 @@ internal sealed record StdioAddresses(string Stdin, string Stdout, string Stderr
     internal StdioRecord ToRecord() => new() { Stdin = Stdin, Stdout = Stdout, Stderr = Stderr, Terminal = Terminal };
 }
 
-/// <summary>Fifo: a path or <c>fifo://</c>. File: <c>file://</c>. LogBinary: <c>binary://</c>.</summary>
+/// <summary>
+/// Fifo: a path or <c>fifo://</c>. File: <c>file://</c>. LogBinary: <c>binary://</c>. Stream: <c>ttrpc+hvsock://...?streaming_id=ID</c> or another
+/// <c>ttrpc+</c>; then the path is the stream's id, and only a guest serves it.
+/// </summary>
 internal enum StdioScheme
 {
     None,
     Fifo,
     File,
     LogBinary,
+    Stream,
 }
 
 /// <summary>One stdio string, taken apart.</summary>
@@ -32,6 +36,10 @@ internal readonly record struct StdioAddress(StdioScheme Scheme, string Path, IR
         if (!text.Contains("://", StringComparison.Ordinal))
         {
             return new(StdioScheme.Fifo, CheckPath(text, text), []);
+        }
+        if (text.StartsWith("ttrpc+", StringComparison.Ordinal))
+        {
+            return new(StdioScheme.Stream, StreamId(text), []);
         }
         if (!Uri.TryCreate(text, UriKind.Absolute, out var uri) || uri.Host.Length != 0)
         {
@@ -67,6 +75,18 @@ internal readonly record struct StdioAddress(StdioScheme Scheme, string Path, IR
         return result;
 
         static string Decode(string text) => Uri.UnescapeDataString(text.Replace('+', ' '));
+    }
+
+    /// <summary>
+    /// What follows <c>id=</c>: the client opens the stream by it. Where the client itself would find that, a vsock address, is of no interest in
+    /// the guest.
+    /// </summary>
+    private static string StreamId(string text)
+    {
+        const string Key = "id=";
+        var at = text.IndexOf(Key, StringComparison.Ordinal);
+        var id = at < 0 ? "" : text[(at + Key.Length)..];
+        return StreamTable.IsId(id) ? id : throw Invalid(text, "no stream's id in it");
     }
 
     private static string CheckPath(string path, string text) =>

@@ -19,6 +19,9 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
 {
     private static readonly Empty s_empty = new();
 
+    /// <summary>What Shutdown asks for, where it means anything. It must return at once, so that the answer goes out.</summary>
+    internal Action? ShutdownAsked { get; init; }
+
     private readonly RequestKeys _keys = new(context.Instance, endpointNamespace);
 
     public override async Task<CreateTaskResponse> Create(CreateTaskRequest request, ServerCallContext call)
@@ -150,8 +153,12 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
         };
     }
 
-    // Asks a shim of one task to end. This server is of all tasks, and stays.
-    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call) => SystemTask.FromResult(s_empty);
+    // Asks a shim of one task to end. This server is of all tasks, and stays; but in a guest it is the machine that is asked.
+    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext call)
+    {
+        ShutdownAsked?.Invoke();
+        return SystemTask.FromResult(s_empty);
+    }
 
     private TaskKey Key(string id, ServerCallContext call) => _keys.Of(id, call);
 

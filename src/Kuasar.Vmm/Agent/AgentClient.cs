@@ -54,6 +54,14 @@ public sealed partial class AgentClient : IAsyncDisposable
         return new AgentClient(async token => await agent.ConnectAsync(options.ConnectTimeout, token).ConfigureAwait(false), options);
     }
 
+    /// <summary>A client of the machine's agent, on <see cref="Port"/>. While the machine is paused its dials wait.</summary>
+    public static AgentClient For(VirtualMachine machine, AgentClientOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(machine);
+        options ??= new AgentClientOptions();
+        return new AgentClient(async token => await machine.ConnectAsync(Port, options.ConnectTimeout, token).ConfigureAwait(false), options);
+    }
+
     /// <summary>The containers of the guest.</summary>
     public Protocol.Contracts.TaskV2.Task.TaskClient Tasks { get; }
 

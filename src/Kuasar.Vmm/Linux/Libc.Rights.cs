@@ -38,7 +38,4 @@ internal static unsafe partial class Libc
             return (int)Check(n, "sendmsg");
         }
     }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial nint sendmsg(int fd, nint* message, int flags);
 }

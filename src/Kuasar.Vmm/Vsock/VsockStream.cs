@@ -11,6 +11,7 @@ namespace Kuasar.Vmm;
 /// NetworkStream refuses sockets of a family that .NET does not know. Over AF_VSOCK no system call writes more than
 /// <see cref="MaxNativeWrite"/> bytes: with guest kernels from 6.12 on, a larger one stalls the connection for ever at vhost-device-vsock.
 /// </remarks>
+#pragma warning disable RS0027 // Stream's own overloads
 public sealed class VsockStream : Stream
 {
     /// <summary>Bytes in one system call over AF_VSOCK.</summary>
@@ -78,7 +79,7 @@ public sealed class VsockStream : Stream
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         try
         {
@@ -114,7 +115,7 @@ public sealed class VsockStream : Stream
     public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         try
         {

@@ -8,7 +8,7 @@ namespace Kuasar.Linux;
 internal static unsafe partial class Libc
 {
     private const int AF_UNIX = 1, SOCK_STREAM = 1, SOCK_CLOEXEC = 0x80000, SOL_SOCKET = 1, SO_RCVTIMEO = 20, SO_SNDTIMEO = 21,
-        MSG_NOSIGNAL = 0x4000;
+        MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
 
     /// <summary>A connected blocking stream socket; null when nobody answers there, with errno in <see cref="LastError"/>.</summary>
     /// <remarks>The path has at most 107 bytes. The timeout is how long a full backlog may hold the call.</remarks>
@@ -54,6 +54,28 @@ internal static unsafe partial class Libc
         return Read(handle, buffer);
     }
 
+    /// <summary>Sends one message, with an fd or without; never waits unless <paramref name="wait"/>. 0, or -errno.</summary>
+    internal static int SendPacket(SafeFileHandle socket, ReadOnlySpan<byte> packet, SafeFileHandle? handle, bool wait)
+    {
+        fixed (byte* p = packet)
+        {
+            var vector = stackalloc nint[2] { (nint)p, packet.Length };
+            // struct cmsghdr { size_t len; int level; int type; } and one int, padded.
+            var control = stackalloc byte[24];
+            new Span<byte>(control, 24).Clear();
+            *(nint*)control = 20;
+            *(int*)(control + 8) = SOL_SOCKET;
+            *(int*)(control + 12) = 1; // SCM_RIGHTS
+            *(int*)(control + 16) = handle is null ? -1 : (int)handle.DangerousGetHandle();
+            var message = stackalloc nint[7] { 0, 0, (nint)vector, 1, handle is null ? 0 : (nint)control, handle is null ? 0 : 24, 0 };
+            nint n;
+            while ((n = sendmsg((int)socket.DangerousGetHandle(), message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT))) < 0 && LastError == EINTR)
+            {
+            }
+            return n >= 0 ? 0 : -LastError;
+        }
+    }
+
     private static void SetTimeout(SafeFileHandle handle, int option, TimeSpan timeout)
     {
         // Zero would mean for ever.
@@ -90,4 +112,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int poll(int* entries, nuint count, int timeout);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint sendmsg(int fd, nint* message, int flags);
 }

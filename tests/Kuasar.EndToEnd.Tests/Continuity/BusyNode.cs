@@ -14,8 +14,8 @@ namespace Kuasar.EndToEnd.Tests.Continuity;
 /// </summary>
 internal sealed class BusyNode : IAsyncDisposable
 {
-    /// <summary>Counts to its output, and ends as it is told.</summary>
-    private const string Counting = "trap 'exit 42' TERM; i=0; while :; do echo line $i; i=$((i+1)); sleep 0.5 & wait $!; done";
+    /// <summary>Counts to its output, and ends as it is told. All together do not do it more than sixty times a second.</summary>
+    private readonly string _counting;
 
     private static readonly string[] s_handlers = ["kuasar-runc", "kuasar-runc-shim", "kuasar-runc-proxy"];
 
@@ -31,8 +31,10 @@ internal sealed class BusyNode : IAsyncDisposable
     private int _podCount, _ends, _execs, _unavailable;
     private long _pause;
 
-    private BusyNode(Node node)
+    private BusyNode(Node node, int pods)
     {
+        var pause = Math.Max(0.5, pods / 60.0).ToString("0.0", CultureInfo.InvariantCulture);
+        _counting = $"trap 'exit 42' TERM; i=0; while :; do echo line $i; i=$((i+1)); sleep {pause} & wait $!; done";
         _node = node;
         _cri = new ContainerdClient(node.Bed.Socket, "k8s.io");
     }
@@ -48,14 +50,14 @@ internal sealed class BusyNode : IAsyncDisposable
 
     internal static async Task<BusyNode> StartAsync(Node node, int pods, Func<ContainerPlan, string[], Task<TestContainer>> start)
     {
-        var busy = new BusyNode(node);
+        var busy = new BusyNode(node, pods);
         try
         {
             for (var i = 0; i < pods; i++)
             {
                 await busy.AddPodAsync(i);
             }
-            busy._terminal = await start(new ContainerPlan { Terminal = true }, ["sh", "-c", Counting]);
+            busy._terminal = await start(new ContainerPlan { Terminal = true }, ["sh", "-c", busy._counting]);
             busy._execHost = await start(new ContainerPlan(), ["sleep", "3600"]);
             busy.AddWait(node.Client, busy._terminal.Id);
             busy.AddWait(node.Client, busy._execHost.Id);
@@ -74,7 +76,7 @@ internal sealed class BusyNode : IAsyncDisposable
     private async Task AddPodAsync(int i)
     {
         var pod = await Pod.RunAsync(_node, TestContainer.NewId("busy"), s_handlers[i % s_handlers.Length]);
-        await pod.StartContainerAsync(null, "sh", "-c", Counting);
+        await pod.StartContainerAsync(null, "sh", "-c", _counting);
         var pids = await _cri.Tasks.ListPidsAsync(new ListPidsRequest { ContainerId = pod.ContainerId }, ContainerdClient.Options);
         _pods.Add((pod, pids.Processes[0].Pid));
         AddWait(_cri, pod.ContainerId);

@@ -1,0 +1,164 @@
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Streaming;
+using Kuasar.Protocol.Contracts.Transfer;
+
+namespace Kuasar.Sandbox.Stdio;
+
+/// <summary>
+/// containerd's Streaming service, for the standard streams of processes. A client names a stream first and is answered at once, whether or not
+/// its process is there yet; then bytes go one way and leave to send more the other way.
+/// </summary>
+/// <remarks>
+/// Of stdin, at most <see cref="Window"/> bytes are under way: that much the client may send at first, and what the process has taken it is told.
+/// Output is sent as it comes, until the client grants a window, as containerd's own reader does: from then on it gets no more than it granted.
+/// </remarks>
+internal sealed class StreamingService(StreamTable streams, TimeProvider time) : Streaming.StreamingBase
+{
+    private const int Window = 32 * 1024;
+
+    private static readonly TimeSpan ProcessLimit = TimeSpan.FromMinutes(1);
+
+    public override async Task Stream(IAsyncStreamReader<Any> requestStream, IServerStreamWriter<Any> responseStream, ServerCallContext context)
+    {
+        var stop = context.CancellationToken;
+        if (!await requestStream.MoveNext(stop).ConfigureAwait(false) || !TryRead<StreamInit>(requestStream.Current, out var init) || !StreamTable.IsId(init.Id))
+        {
+            throw new SandboxException(SandboxError.InvalidArgument, "the first message of a stream is not a StreamInit with an id");
+        }
+        await responseStream.WriteAsync(TypeUrl.Pack(new Empty()), stop).ConfigureAwait(false);
+        switch (await streams.FindAsync(init.Id, ProcessLimit, time, stop).ConfigureAwait(false))
+        {
+            case OutputPipe output:
+                await SendAsync(output, requestStream, responseStream, stop).ConfigureAwait(false);
+                break;
+            case InputPipe input:
+                await ReceiveAsync(input, requestStream, responseStream, stop).ConfigureAwait(false);
+                break;
+        }
+    }
+
+    private static async Task SendAsync(
+        OutputPipe output, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var grants = new Grants();
+        var granting = ReadGrantsAsync(requests, grants, ended.Token);
+        await output.CopyToAsync(
+            async (bytes, stop) =>
+            {
+                var data = new Data { Data_ = UnsafeByteOperations.UnsafeWrap(bytes) };
+                await responses.WriteAsync(TypeUrl.Pack(data), stop).ConfigureAwait(false);
+                grants.Use(bytes.Length);
+            },
+            grants.RoomAsync,
+            cancellationToken).ConfigureAwait(false);
+        await ended.CancelAsync().ConfigureAwait(false);
+        await granting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    private static async Task ReadGrantsAsync(IAsyncStreamReader<Any> requests, Grants grants, CancellationToken cancellationToken)
+    {
+        while (await requests.MoveNext(cancellationToken).ConfigureAwait(false))
+        {
+            if (TryRead<WindowUpdate>(requests.Current, out var grant))
+            {
+                grants.Add(grant.Update);
+            }
+        }
+    }
+
+    private static Task ReceiveAsync(
+        InputPipe input, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+    {
+        var first = true;
+        return input.CopyFromAsync(ReceiveAsync, GrantAsync, cancellationToken);
+
+        async Task<ReadOnlyMemory<byte>?> ReceiveAsync(CancellationToken stop)
+        {
+            if (first)
+            {
+                first = false;
+                await GrantAsync(Window, stop).ConfigureAwait(false);
+            }
+            while (await requests.MoveNext(stop).ConfigureAwait(false))
+            {
+                if (TryRead<Data>(requests.Current, out var data) && data.Data_.Length > 0)
+                {
+                    return data.Data_.Memory;
+                }
+            }
+            return null;
+        }
+
+        Task GrantAsync(int bytes, CancellationToken stop) => responses.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = bytes }), stop);
+    }
+
+    private static bool TryRead<T>(Any message, out T content) where T : class, IMessage<T>, new()
+    {
+        try
+        {
+            if (TypeUrl.TryUnpack<T>(message, out var read))
+            {
+                content = read;
+                return true;
+            }
+        }
+        catch (InvalidProtocolBufferException e)
+        {
+            throw new SandboxException(SandboxError.InvalidArgument, $"not a {message.TypeUrl}: {e.Message}", e);
+        }
+        content = new T();
+        return false;
+    }
+
+    /// <summary>How many bytes a client takes; as many as come when it does not say.</summary>
+    private sealed class Grants
+    {
+        private readonly Lock _lock = new();
+        private long? _granted;
+        private long _sent;
+        private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        internal void Add(int bytes)
+        {
+            lock (_lock)
+            {
+                _granted = (_granted ?? 0) + Math.Max(0, bytes);
+                _changed.SetResult();
+                _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            }
+        }
+
+        internal void Use(int bytes)
+        {
+            lock (_lock)
+            {
+                _sent += bytes;
+            }
+        }
+
+        internal async ValueTask<int> RoomAsync(CancellationToken cancellationToken)
+        {
+            while (true)
+            {
+                Task changed;
+                lock (_lock)
+                {
+                    if (_granted is not { } granted)
+                    {
+                        return StreamPipe.ChunkSize;
+                    }
+                    if (granted > _sent)
+                    {
+                        return (int)Math.Min(granted - _sent, StreamPipe.ChunkSize);
+                    }
+                    changed = _changed.Task;
+                }
+                await changed.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+}
