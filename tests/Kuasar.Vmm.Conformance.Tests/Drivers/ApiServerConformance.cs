@@ -17,12 +17,15 @@ public sealed class FirecrackerPciConformance() : DriverConformance(Benches.Fire
 internal static class Benches
 {
     internal static ApiServerBench CloudHypervisor(params string[] arguments) => new(
-        new CloudHypervisor(new CloudHypervisorOptions(ApiServerBench.Program) { VirtiofsdPath = ApiServerBench.Program, Arguments = arguments }),
+        new CloudHypervisor(new CloudHypervisorOptions
+        {
+            CloudHypervisor = new VmProgram(ApiServerBench.Program, arguments), Virtiofsd = ApiServerBench.Program,
+        }),
         panic: VmExitReason.GuestPanic,
         powerOff: VmExitReason.GuestShutdown);
 
     internal static ApiServerBench Firecracker(bool pci) => new(
-        new Firecracker(new FirecrackerOptions(ApiServerBench.Program) { EnablePci = pci }),
+        new Firecracker(new FirecrackerOptions { Firecracker = ApiServerBench.Program, EnablePci = pci }),
         panic: VmExitReason.GuestReset,
         powerOff: VmExitReason.GuestReset);
 }
