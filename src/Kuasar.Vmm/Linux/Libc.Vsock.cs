@@ -88,7 +88,7 @@ internal static unsafe partial class Libc
                 }
                 if (LastError == EAGAIN)
                 {
-                    WaitReadable(handle);
+                    WaitReadable(handle, Timeout.InfiniteTimeSpan);
                 }
                 else if (LastError is not EINTR and var error)
                 {
@@ -98,14 +98,17 @@ internal static unsafe partial class Libc
         }
     }
 
-    private static void WaitReadable(SafeSocketHandle handle)
+    /// <summary>Waits until the socket can be read or has failed, in the kernel; false when the time is over, or a signal came, first.</summary>
+    internal static bool WaitReadable(SafeSocketHandle handle, TimeSpan timeout)
     {
         var held = false;
         try
         {
             handle.DangerousAddRef(ref held);
             var entry = new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = POLLIN };
-            Poll(&entry, 1, -1);
+            // struct timespec.
+            var time = stackalloc long[2] { timeout.Ticks / TimeSpan.TicksPerSecond, timeout.Ticks % TimeSpan.TicksPerSecond * TimeSpan.NanosecondsPerTick };
+            return ppoll(&entry, 1, timeout == Timeout.InfiniteTimeSpan ? null : time, null) > 0;
         }
         finally
         {
@@ -187,6 +190,9 @@ internal static unsafe partial class Libc
         internal short Events;
         internal short Happened;
     }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int ppoll(PollEntry* entries, nuint count, long* timeout, void* signals);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recv(SafeSocketHandle fd, byte* buffer, nuint count, int flags);

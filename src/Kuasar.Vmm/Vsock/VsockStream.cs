@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Kuasar.Linux;
 using Kuasar.Protocol;
@@ -18,8 +19,11 @@ public sealed class VsockStream : Stream
     /// <summary>Bytes in one system call over AF_VSOCK.</summary>
     public const int MaxNativeWrite = 32 * 1024;
 
+    private static readonly TimeSpan s_briskWait = TimeSpan.FromMilliseconds(1);
+
     private readonly Socket _socket;
     private readonly int _maxWrite;
+    private bool _brisk; // the reader's
     private int _disposed;
 
     internal VsockStream(Socket socket, VsockEndPoint remote)
@@ -76,11 +80,27 @@ public sealed class VsockStream : Stream
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
+    /// <remarks>
+    /// While answers come within a millisecond it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
+    /// is silent for longer goes by .NET's event loop and holds no thread.
+    /// </remarks>
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         try
         {
-            return await _socket.ReceiveAsync(buffer, cancellationToken).ConfigureAwait(false);
+            if (_brisk && !cancellationToken.IsCancellationRequested)
+            {
+                _brisk = Libc.WaitReadable(_socket.SafeHandle, s_briskWait);
+            }
+            var reading = _socket.ReceiveAsync(buffer, cancellationToken);
+            if (reading.IsCompleted)
+            {
+                return await reading.ConfigureAwait(false);
+            }
+            var start = Stopwatch.GetTimestamp();
+            var count = await reading.ConfigureAwait(false);
+            _brisk = Stopwatch.GetElapsedTime(start) < s_briskWait;
+            return count;
         }
         catch (SocketException error)
         {
