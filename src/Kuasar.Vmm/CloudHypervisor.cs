@@ -3,15 +3,14 @@ using Kuasar.Vmm.Hypervisors;
 
 namespace Kuasar.Vmm;
 
-/// <summary>Where Cloud Hypervisor's programs are.</summary>
-/// <param name="Path">Absolute path of <c>cloud-hypervisor</c>; version 41 or later.</param>
-public sealed record CloudHypervisorOptions(string Path)
+/// <summary>Where Cloud Hypervisor's programs are. Immutable.</summary>
+public sealed record CloudHypervisorOptions
 {
-    /// <summary>Absolute path of virtiofsd; null: machines have no shared folders.</summary>
-    public string? VirtiofsdPath { get; init; }
+    /// <summary>cloud-hypervisor, version 41 or later.</summary>
+    public VmProgram CloudHypervisor { get; init; } = "/usr/bin/cloud-hypervisor";
 
-    /// <summary>More arguments for each process, as <c>--seccomp log</c>.</summary>
-    public IReadOnlyList<string> Arguments { get; init; } = [];
+    /// <summary>virtiofsd; null: machines have no shared folders.</summary>
+    public VmProgram? Virtiofsd { get; init; } = "/usr/libexec/virtiofsd";
 }
 
 /// <summary>Machines of Cloud Hypervisor, by its REST API. It needs a KVM that runs stock kernels.</summary>
@@ -31,7 +30,7 @@ public sealed class CloudHypervisor(CloudHypervisorOptions options) : Hypervisor
     public override VmCapabilities Capabilities { get; } =
         VmCapabilities.Disk | VmCapabilities.Net | VmCapabilities.Vsock | VmCapabilities.TapHandle | VmCapabilities.HotplugDisk | VmCapabilities.HotplugNet
         | VmCapabilities.Pause | VmCapabilities.Snapshot | VmCapabilities.ResizeCpu | VmCapabilities.ResizeMemory
-        | (options.VirtiofsdPath is null ? 0 : VmCapabilities.FileSystem | VmCapabilities.HotplugFileSystem);
+        | (options.Virtiofsd is null ? 0 : VmCapabilities.FileSystem | VmCapabilities.HotplugFileSystem);
 
     /// <inheritdoc/>
     public override async Task<VirtualMachine> RecoverAsync(VmRecord record, VmEnvironment environment, CancellationToken cancellationToken)
@@ -45,6 +44,11 @@ public sealed class CloudHypervisor(CloudHypervisorOptions options) : Hypervisor
     {
         VmConfig.Require((config.MaxMemoryBytes - config.MemoryBytes) % MemoryStep == 0 || config.MaxMemoryBytes <= config.MemoryBytes,
             $"Cloud Hypervisor's memory grows by multiples of 128 MiB, not from {config.MemoryBytes} to {config.MaxMemoryBytes} bytes");
+        options.CloudHypervisor.Require();
+        if (config.FileSystems.Count > 0)
+        {
+            options.Virtiofsd?.Require();
+        }
         return new CloudHypervisorMachine(Name, config, Capabilities, environment, options);
     }
 }

@@ -3,18 +3,17 @@ using Kuasar.Vmm.Hypervisors;
 
 namespace Kuasar.Vmm;
 
-/// <summary>Where Firecracker is, and how it is run.</summary>
-/// <param name="Path">Absolute path of <c>firecracker</c>; version 1.14 or later.</param>
-public sealed record FirecrackerOptions(string Path)
+/// <summary>Where Firecracker is, and how it is run. Immutable.</summary>
+public sealed record FirecrackerOptions
 {
+    /// <summary>firecracker, version 1.14 or later.</summary>
+    public VmProgram Firecracker { get; init; } = "/usr/bin/firecracker";
+
     /// <summary>
     /// Gives guests a PCI bus (<c>--enable-pci</c>), so that disks and interfaces can be added and removed while they run. The guest is not told: it must
     /// look for what was added (<c>echo 1 &gt; /sys/bus/pci/rescan</c>), and give back a device by itself before it is removed.
     /// </summary>
     public bool EnablePci { get; init; }
-
-    /// <summary>More arguments for each process.</summary>
-    public IReadOnlyList<string> Arguments { get; init; } = [];
 }
 
 /// <summary>Machines of Firecracker, by its REST API. It needs a KVM that runs stock kernels, and an ELF kernel.</summary>
@@ -49,6 +48,7 @@ public sealed class Firecracker(FirecrackerOptions options) : Hypervisor
         VmConfig.Require(config.Vcpus <= MostVcpus, $"Firecracker has at most {MostVcpus} vcpus, not {config.Vcpus}");
         VmConfig.Require((config.MaxMemoryBytes - config.MemoryBytes) % MemoryStep == 0 || config.MaxMemoryBytes <= config.MemoryBytes,
             $"Firecracker's memory grows by multiples of 128 MiB, not from {config.MemoryBytes} to {config.MaxMemoryBytes} bytes");
+        options.Firecracker.Require();
         return new FirecrackerMachine(Name, config, Capabilities, environment, options);
     }
 }

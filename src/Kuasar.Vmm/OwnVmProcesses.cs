@@ -1,5 +1,6 @@
 using Kuasar.Linux;
 using Kuasar.Protocol.Contracts.Control;
+using Kuasar.Vmm.Processes;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Vmm;
@@ -27,50 +28,39 @@ public sealed class OwnVmProcesses : VmProcesses
         return new OwnVmProcess(process.Pid, ProcessIdentity.Open(process));
     }
 
+    // The pidfd is the watcher's, so that a child is reaped also when nobody holds this any more.
     private sealed class OwnVmProcess : VmProcess
     {
-        private const int UnknownStatus = 255;
-
         private readonly SafeFileHandle? _pidfd;
+        private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         internal OwnVmProcess(int processId, SafeFileHandle? pidfd)
         {
             (ProcessId, _pidfd) = (processId, pidfd);
-            Exited = pidfd is null ? Task.FromResult(UnknownStatus) : WaitAsync(pidfd);
+            if (pidfd is null)
+            {
+                _exited.SetResult(ExitWatcher.UnknownStatus);
+            }
+            else
+            {
+                ExitWatcher.Shared.Watch(pidfd, _exited);
+            }
         }
 
         public override int ProcessId { get; }
 
-        public override Task<int> Exited { get; }
+        public override Task<int> Exited => _exited.Task;
 
-        public override bool Signal(int signal) => !Exited.IsCompleted && _pidfd is not null && Libc.SendSignal(_pidfd, signal);
-
-        private static async Task<int> WaitAsync(SafeFileHandle pidfd)
+        public override bool Signal(int signal)
         {
-            // A machine has three processes and lives long: a thread each is what it costs to be told at once.
-            var status = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
-            var held = false;
-            pidfd.DangerousAddRef(ref held);
-            var thread = new Thread(
-                () =>
-                {
-                    Libc.WaitReadable(pidfd, Timeout.InfiniteTimeSpan);
-                    var reaped = Libc.TryReap(pidfd);
-                    pidfd.DangerousRelease();
-                    status.SetResult(reaped is null or Libc.NotOurs ? UnknownStatus : reaped.Value);
-                },
-                128 * 1024) { IsBackground = true, Name = "kuasar-vm-process" };
-            thread.Start();
-            return await status.Task.ConfigureAwait(false);
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-            if (disposing)
+            try
             {
-                _pidfd?.Dispose();
+                return !Exited.IsCompleted && _pidfd is not null && Libc.SendSignal(_pidfd, signal);
             }
-            base.Dispose(disposing);
+            catch (ObjectDisposedException)
+            {
+                return false;
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Kuasar.Vmm.ApiServers.Guests;
 using Kuasar.Vmm.ApiServers.Http;
@@ -8,7 +9,24 @@ internal sealed partial class Machine
 {
     private static readonly string[] SnapshotFiles = ["config.json", "state.json", "memory-ranges"];
 
+    private readonly Dictionary<string, Socket> _daemons = [];
     private int _nextId;
+
+    // A vhost-user daemon serves one connection, and ends with it.
+    private void Attach(string id, string path)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Connect(new UnixDomainSocketEndPoint(path));
+        }
+        catch (SocketException e)
+        {
+            socket.Dispose();
+            throw new ApiException(500, $"cannot connect to {path}: {e.Message}");
+        }
+        _daemons[id] = socket;
+    }
 
     /// <summary>Adds a device; where the guest can find it, or null when there is no guest yet.</summary>
     internal JsonObject? Add(string kind, JsonObject device)
@@ -28,6 +46,10 @@ internal sealed partial class Machine
         if (_guest is not null && Text(device[kind == "disk" ? "path" : "socket"]) is { } file && !File.Exists(file))
         {
             throw new ApiException(500, $"cannot open {file}: No such file or directory");
+        }
+        if (_guest is not null && kind == "fs")
+        {
+            Attach(id, Text(device["socket"])!);
         }
         config[list] ??= new JsonArray();
         config[list]!.AsArray().Add(device.DeepClone());
@@ -59,6 +81,10 @@ internal sealed partial class Machine
         lock (this)
         {
             guest.Devices.Remove(id);
+            if (_daemons.Remove(id, out var daemon))
+            {
+                daemon.Dispose();
+            }
         }
         events.Write("vm", "device-removed", new JsonObject { ["id"] = id });
     }

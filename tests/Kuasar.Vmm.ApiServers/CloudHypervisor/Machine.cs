@@ -99,6 +99,8 @@ internal sealed partial class Machine(EventMonitor events, TaskCompletionSource<
         Expect(State.Running, State.Paused);
         _guest!.Dispose();
         _guest = null;
+        _daemons.Values.ToList().ForEach(daemon => daemon.Dispose());
+        _daemons.Clear();
         _state = State.Created;
         events.Write("vm", "shutdown");
     }
@@ -150,6 +152,10 @@ internal sealed partial class Machine(EventMonitor events, TaskCompletionSource<
         foreach (var kind in Kinds)
         {
             _guest.Devices.AddRange(List(config, kind).Select(d => Text(d["id"]) ?? $"_{kind}"));
+        }
+        foreach (var share in List(config, "fs"))
+        {
+            Attach(Text(share["id"])!, Text(share["socket"])!);
         }
         // A restored guest waits until it is resumed.
         _guest.Gate.Open = !restored;

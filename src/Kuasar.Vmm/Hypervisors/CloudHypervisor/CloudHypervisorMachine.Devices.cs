@@ -25,7 +25,7 @@ internal sealed partial class CloudHypervisorMachine
 
     private async Task AddFileSystemAsync(VmFileSystem share, CancellationToken cancellationToken)
     {
-        var socket = await StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.VirtiofsdPath!, cancellationToken).ConfigureAwait(false);
+        var socket = await StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken).ConfigureAwait(false);
         try
         {
             await PutAsync("vm.add-fs", CloudHypervisorConfig.FileSystem(share, socket), cancellationToken).ConfigureAwait(false);

@@ -45,10 +45,11 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
         var sockets = new Dictionary<string, string>();
         foreach (var share in config.FileSystems)
         {
-            sockets[share.Id] = await StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.VirtiofsdPath!, cancellationToken).ConfigureAwait(false);
+            sockets[share.Id] = await StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken).ConfigureAwait(false);
         }
         await StartAsync(cancellationToken).ConfigureAwait(false);
-        await PutAsync("vm.create", CloudHypervisorConfig.Machine(config, KernelPath, VsockPath, sockets, shared: _options.VirtiofsdPath is not null), cancellationToken).ConfigureAwait(false);
+        var body = CloudHypervisorConfig.Machine(config, KernelPath, VsockPath, sockets, shared: _options.Virtiofsd is not null);
+        await PutAsync("vm.create", body, cancellationToken).ConfigureAwait(false);
         foreach (var net in config.Nets.Where(net => net.Tap is not null))
         {
             await AddNetAsync(net, cancellationToken).ConfigureAwait(false);
@@ -133,11 +134,8 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
     private async Task StartAsync(CancellationToken cancellationToken)
     {
         MakeConsoleLog();
-        var process = StartProcess(HypervisorRole, new VmCommand(
-            _options.Path, ["--api-socket", $"path={_api.SocketPath}", "--event-monitor", $"path={EventsPath}", .. _options.Arguments])
-        {
-            LogFile = LogPath,
-        });
+        string[] arguments = ["--api-socket", $"path={_api.SocketPath}", "--event-monitor", $"path={EventsPath}"];
+        var process = StartProcess(HypervisorRole, _options.CloudHypervisor.With(LogPath, arguments));
         await WaitAsync(() => IsUpAsync(cancellationToken), process, "cloud-hypervisor", LogPath, cancellationToken).ConfigureAwait(false);
     }
 

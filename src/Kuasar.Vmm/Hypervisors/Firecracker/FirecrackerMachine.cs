@@ -84,8 +84,7 @@ internal sealed partial class FirecrackerMachine : VirtualMachine
     {
         MakeConsoleLog();
         string[] pci = _options.EnablePci ? ["--enable-pci"] : [];
-        var process = StartProcess(
-            HypervisorRole, new VmCommand(_options.Path, ["--api-sock", _api.SocketPath, .. pci, .. _options.Arguments]) { LogFile = LogPath });
+        var process = StartProcess(HypervisorRole, _options.Firecracker.With(LogPath, ["--api-sock", _api.SocketPath, .. pci]));
         await WaitAsync(() => IsUpAsync(cancellationToken), process, "firecracker", LogPath, cancellationToken).ConfigureAwait(false);
         if (Record.ConsoleLog.Length > 0)
         {

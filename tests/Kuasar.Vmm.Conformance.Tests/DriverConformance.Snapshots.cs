@@ -1,0 +1,67 @@
+namespace Kuasar.Vmm.Conformance.Tests;
+
+/// <content>Snapshots.</content>
+public abstract partial class DriverConformance
+{
+    [Fact]
+    public async Task A_saved_machine_is_restored_as_it_was_and_its_first_life_goes_on()
+    {
+        Assert.SkipUnless(_bench.CanSave, "no snapshots");
+        var config = Config() with { Disks = [new VmDisk("disk-1", _scratch.File("disk.img"))] };
+        var snapshot = _scratch.Path("snapshot");
+        var first = await BootAsync(config);
+        await _bench.RememberAsync(first, "what was");
+        await RefusedAsync(VmError.WrongState, () => first.SnapshotAsync(snapshot, Limit));
+        await first.PauseAsync(Limit);
+        await first.SnapshotAsync(snapshot, Limit);
+        Assert.Equal(VmState.Paused, first.State);
+        await first.ResumeAsync(Limit);
+        await _bench.RememberAsync(first, "what came after");
+
+        var second = await RestoreAsync(snapshot, config with { ConsoleLog = _scratch.Path("console2") });
+        Assert.Equal(VmState.Paused, second.State);
+        await second.ResumeAsync(Limit);
+        Assert.Equal("what was", await _bench.RecallAsync(second));
+        await _bench.EchoAsync(second, Limit);
+        Assert.Equal("what came after", await _bench.RecallAsync(first));
+
+        // A second of one snapshot, and one after the machine that was saved has gone.
+        await first.KillAsync();
+        var third = await RestoreAsync(snapshot, config with { ConsoleLog = _scratch.Path("console3") });
+        await third.ResumeAsync(Limit);
+        await _bench.RememberAsync(third, "the third");
+        Assert.Equal("what was", await _bench.RecallAsync(second));
+
+        await _bench.ResetAsync(second);
+        Assert.Equal(VmExitReason.GuestReset, (await EndAsync(second)).Reason);
+        AssertNothingLeft(second);
+    }
+
+    [Fact]
+    public async Task What_is_no_snapshot_is_refused_and_leaves_nothing()
+    {
+        Assert.SkipUnless(_bench.CanSave, "no snapshots");
+        var folder = _scratch.Folder("empty");
+        await Assert.ThrowsAsync<VmException>(() => RestoreAsync(folder, Config()));
+        Assert.Empty(_scratch.Processes());
+    }
+
+    [Fact]
+    public async Task A_machine_with_a_shared_folder_cannot_be_saved()
+    {
+        Assert.SkipUnless(_bench.CanSave && Can(VmCapabilities.FileSystem), "no snapshots, or no shared folders");
+        var machine = await BootAsync(Config() with { FileSystems = [new VmFileSystem("share", "kuasar", _scratch.Folder("shared"))] });
+        await machine.PauseAsync(Limit);
+        var refusal = await RefusedAsync(VmError.Unsupported, () => machine.SnapshotAsync(_scratch.Path("snapshot"), Limit));
+        Assert.Contains("share", refusal.Message, StringComparison.Ordinal);
+        await machine.ResumeAsync(Limit);
+        await _bench.EchoAsync(machine, Limit);
+    }
+
+    private async Task<VirtualMachine> RestoreAsync(string snapshot, VmConfig config)
+    {
+        var machine = await _bench.Hypervisor.RestoreAsync(snapshot, config, Environment(), Limit);
+        _machines.Add(machine);
+        return machine;
+    }
+}

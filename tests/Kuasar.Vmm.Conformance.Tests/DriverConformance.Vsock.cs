@@ -1,0 +1,88 @@
+using Kuasar.Vmm.ApiServers.Guests;
+
+namespace Kuasar.Vmm.Conformance.Tests;
+
+/// <content>vsock, pause and resume.</content>
+public abstract partial class DriverConformance
+{
+    [Fact]
+    public async Task A_port_where_nobody_listens_is_refused()
+    {
+        var machine = await BootAsync();
+        var failure = await Assert.ThrowsAsync<VsockException>(() => machine.ConnectAsync(_bench.ClosedPort, TimeSpan.FromSeconds(5), Limit));
+        Assert.Equal(VsockFailure.Refused, failure.Reason);
+        await _bench.EchoAsync(machine, Limit);
+    }
+
+    [Fact]
+    public async Task Many_connections_are_carried_at_once()
+    {
+        var machine = await BootAsync();
+        await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => _bench.EchoAsync(machine, Limit)));
+    }
+
+    [Fact]
+    public async Task A_guest_stands_still_while_it_is_paused_and_goes_on_thereafter()
+    {
+        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
+        var machine = await BootAsync();
+        await _bench.RememberAsync(machine, "what was");
+
+        await machine.PauseAsync(Limit);
+        Assert.Equal(VmState.Paused, machine.State);
+        // A dial now would wedge the device for good: it has to wait.
+        var echo = _bench.EchoAsync(machine, Limit);
+        Assert.NotSame(echo, await Task.WhenAny(echo, Task.Delay(200)));
+        await RefusedAsync(VmError.WrongState, () => machine.PauseAsync(Limit));
+
+        await machine.ResumeAsync(Limit);
+        Assert.Equal(VmState.Running, machine.State);
+        await echo;
+        Assert.Equal("what was", await _bench.RecallAsync(machine));
+    }
+
+    [Fact]
+    public async Task Dials_that_wait_for_a_paused_machine_end_with_it_or_by_their_token()
+    {
+        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
+        var machine = await BootAsync();
+        await machine.PauseAsync(Limit);
+        using var cancel = new CancellationTokenSource();
+        var cancelled = machine.ConnectAsync(Guest.EchoPort, TimeSpan.FromSeconds(5), cancel.Token);
+        var waiting = machine.ConnectAsync(Guest.EchoPort, TimeSpan.FromSeconds(5), Limit);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
+        await machine.KillAsync();
+        await Assert.ThrowsAnyAsync<IOException>(() => waiting.WaitAsync(s_endLimit));
+    }
+
+    [Fact]
+    public async Task Pauses_and_dials_at_once_do_no_harm()
+    {
+        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
+        var machine = await BootAsync();
+        using var done = new CancellationTokenSource();
+        var dialling = Task.WhenAll(Enumerable.Range(0, 4).Select(async _ =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                await _bench.EchoAsync(machine, Limit);
+            }
+        }));
+        for (var i = 0; i < 20; i++)
+        {
+            await machine.PauseAsync(Limit);
+            await machine.ResumeAsync(Limit);
+        }
+        await done.CancelAsync();
+        await dialling.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task A_machine_without_vsock_says_so()
+    {
+        var machine = Create(Config() with { Vsock = null });
+        await machine.BootAsync(Limit);
+        await RefusedAsync(VmError.Unsupported, () => machine.ConnectAsync(Guest.EchoPort, TimeSpan.FromSeconds(1), Limit));
+    }
+}
