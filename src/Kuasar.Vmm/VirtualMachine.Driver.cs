@@ -152,6 +152,8 @@ public abstract partial class VirtualMachine
         {
             await KillAsync(process).ConfigureAwait(false);
         }
+        Libc.TryRemoveFile(VirtiofsSocket(role));
+        Libc.TryRemoveFile(VirtiofsSocket(role) + ".pid");
         Note(record => record.Processes.Remove(record.Processes.FirstOrDefault(entry => entry.Role == role)));
     }
 
@@ -218,6 +220,8 @@ public abstract partial class VirtualMachine
             foreach (var file in Directory.EnumerateFiles(Environment.WorkDirectory).Where(file => Libc.SocketInode(file) != 0))
             {
                 Libc.TryRemoveFile(file);
+                // virtiofsd's, beside its socket.
+                Libc.TryRemoveFile(file + ".pid");
             }
         }
         Note(record => record.Processes.Clear());
