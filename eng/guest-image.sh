@@ -12,12 +12,14 @@
 # The same packages and agent give the same bytes. Packages are downloaded once, to artifacts/vmm/guest/packages. No root is needed.
 #
 # environment:
-#   KUASAR_GUEST_KERNEL   the kernel's package (linux-image-6.1.0-*-cloud-amd64, the latest that the host's sources have)
+#   KUASAR_GUEST_KERNEL   the kernel's package (what linux-image-cloud-amd64 stands for)
 set -euo pipefail
 # shellcheck source=eng/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ "$(uname -m)" = x86_64 ] || die "no guest image for $(uname -m)"
+# Its 6.1 is the last kernel whose writes to vsock every device takes, whatever their size.
+suite=bookworm
 multiarch=x86_64-linux-gnu loader=ld-linux-x86-64.so.2
 target=$(realpath -m "${KUASAR_GUEST:-$repo/artifacts/vmm/guest}")
 packages=$target/packages prefix=$target/prefix
@@ -35,21 +37,26 @@ debs=(
 
 # --- packages ---------------------------------------------------------------------------------------------------------
 
-# What ends in -unsigned or -dbg is not meant.
-latest_kernel() {
-  apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-cloud-amd64$' | cut -d' ' -f1 | sort -V | tail -n 1
+# The kernel that the suite's metapackage names.
+kernel_name() {
+  suite_apt "$apt" download linux-image-cloud-amd64 >&2
+  dpkg-deb -f linux-image-cloud-amd64_*.deb Depends | sed 's/[ ,(].*//'
+  rm linux-image-cloud-amd64_*.deb
 }
 
 download() {
-  local kernel=${KUASAR_GUEST_KERNEL:-}
-  [ -f "$packages/complete" ] && return
+  local apt=$target/apt kernel=${KUASAR_GUEST_KERNEL:-}
+  [ ! -f "$packages/complete" ] || return 0
+  rm -rf "$packages"
   mkdir -p "$packages"
-  [ -n "$(latest_kernel)" ] || apt update >&2
-  [ -n "$kernel" ] || kernel=$(latest_kernel)
-  [ -n "$kernel" ] || die "the host's package sources have no linux-image-6.1.0-*-cloud-amd64"
-  say "downloading $kernel, ${debs[*]}"
-  (cd "$packages" && rm -f ./*.deb && apt -o APT::Sandbox::User=root download "$kernel" "${debs[@]}" >&2)
-  touch "$packages/complete"
+  cd "$packages"
+  say "downloading a kernel, ${debs[*]} of $suite"
+  suite_update "$apt" $suite
+  [ -n "$kernel" ] || kernel=$(kernel_name)
+  suite_apt "$apt" download "$kernel" "${debs[@]}" >&2
+  rm -rf "$apt"
+  touch complete
+  cd "$repo"
 }
 
 unpack() {
@@ -136,8 +143,16 @@ install_modules() {
   done >"$tree/etc/kuasar/modules"
 }
 
+# The agent is linked with this host's C library, and runs with the suite's.
+check_agent() {
+  local problem
+  problem=$("$prefix/lib/$multiarch/$loader" --library-path "$prefix/lib/$multiarch:$prefix/usr/lib/$multiarch" --list "$1" 2>&1 | grep 'not found' | head -n 1 || true)
+  [ -z "$problem" ] || die "$1 does not run in the guest, was it published on a newer Debian than $suite? $problem"
+}
+
 write_initrd() {
   local agent=$1 applet
+  check_agent "$agent"
   mkdir -p "$tree"/{bin,dev,etc/kuasar,"lib/$multiarch",lib/modules,mnt,proc,run,sys,tmp,usr/bin}
   install -m 755 "$agent" "$tree/init"
   install -m 755 "$prefix/usr/bin/crun" "$tree/usr/bin/crun"
@@ -174,7 +189,7 @@ default_agent() {
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-for tool in dpkg-deb apt-cache readelf; do command -v $tool >/dev/null || die "no $tool on PATH"; done
+for tool in apt-get dpkg-deb readelf; do command -v $tool >/dev/null || die "no $tool on PATH"; done
 mkdir -p "$target"
 exec 9>"$target/lock"
 flock -w 900 9 || die "another one holds $target/lock"

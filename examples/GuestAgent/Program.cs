@@ -16,6 +16,7 @@ static async Task<int> RunMachineAsync()
     {
         agent.Network.StartLoopback();
         PowerButton.Watch(agent.Stop);
+        HotPlug.Watch();
         await using var source = VsockEndPoint.Native(VsockEndPoint.AnyCid, AgentClient.Port).Listen();
         await Task.WhenAll(agent.RunAsync([source]), CallHomeAsync(options.ReadyPort));
     }

@@ -58,8 +58,8 @@ internal class RuncSandbox(Func<Options, OciRuntime> runtimeFor) : Sandbox
         return new RuncContainer(runtime, spec, init, Cgroup.OfProcess(init.ProcessId));
     }
 
-    public override Task<Container> RecoverContainerAsync(ContainerSpec spec, HostProcess init, Cgroup? cgroup, CancellationToken cancellationToken) =>
-        Task.FromResult<Container>(new RuncContainer(RuntimeFor(spec), spec, init, cgroup));
+    public override Task<Container> RecoverContainerAsync(ContainerSpec spec, HostProcess? init, Cgroup? cgroup, CancellationToken cancellationToken) =>
+        Task.FromResult<Container>(new RuncContainer(RuntimeFor(spec), spec, init!, cgroup));
 
     private OciRuntime RuntimeFor(ContainerSpec spec)
     {

@@ -15,6 +15,12 @@ public abstract class Container : ContainerProcess
     public virtual Cgroup? Cgroup => null;
 
     /// <summary>
+    /// Whether its processes run elsewhere, in a guest. Their pids are then for containerd to see alone; their streams are to be copied, by
+    /// <see cref="ProcessStdio.OpenInput"/>, <see cref="ProcessStdio.OpenOutput"/> and <see cref="ProcessStdio.OpenError"/>. Always the same.
+    /// </summary>
+    public virtual bool IsRemote => false;
+
+    /// <summary>
     /// Whether the end of init leaves other processes of the container alive (a pid namespace that is shared or the host's):
     /// the library then ends them.
     /// </summary>
@@ -35,8 +41,11 @@ public abstract class Container : ContainerProcess
     /// <summary>
     /// Takes over an exec of an earlier life, whether or not it lives. By default it is the process itself, which the result owns.
     /// </summary>
-    public virtual Task<ContainerProcess> RecoverExecAsync(ExecSpec exec, HostProcess process, CancellationToken cancellationToken) =>
-        Task.FromResult<ContainerProcess>(process);
+    /// <param name="exec">As it was.</param>
+    /// <param name="process">Its process, or how that ended; null where the container <see cref="IsRemote"/>.</param>
+    /// <param name="cancellationToken">Not cancelled today.</param>
+    public virtual Task<ContainerProcess> RecoverExecAsync(ExecSpec exec, HostProcess? process, CancellationToken cancellationToken) =>
+        Task.FromResult<ContainerProcess>(process ?? throw Unimplemented("taking over an exec that is not this host's"));
 
     /// <summary>Sends a signal to every process of the container.</summary>
     public virtual Task SignalAllAsync(int signal, CancellationToken cancellationToken)

@@ -17,6 +17,9 @@ public abstract class ContainerProcess
     /// <exception cref="SandboxException">NotFound: it has finished.</exception>
     public abstract Task SignalAsync(int signal, CancellationToken cancellationToken);
 
+    /// <summary>The client's terminal has another size; only where the container <see cref="Container.IsRemote"/>, else the library sees to it.</summary>
+    public virtual Task ResizeAsync(uint columns, uint rows, CancellationToken cancellationToken) => Task.CompletedTask;
+
     /// <summary>
     /// Frees what the process still holds. Called once, after it has ended; for an init also when it never started, or, with force
     /// by the library, to get rid of it: then it must end it first.

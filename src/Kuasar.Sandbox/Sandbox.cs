@@ -48,11 +48,13 @@ public abstract class Sandbox : IAsyncDisposable
     /// fails, nothing of the container is touched, and containerd is told that there is none. By default, containers are not taken over.
     /// </summary>
     /// <param name="spec">As it was; its streams are open again as far as they are the library's. config.json is as it was last saved.</param>
-    /// <param name="init">The process of <see cref="ContainerProcess.ProcessId"/>, or how it ended. The container's to dispose.</param>
+    /// <param name="init">
+    /// The process of <see cref="ContainerProcess.ProcessId"/>, or how it ended. The container's to dispose. Null where it <see cref="Container.IsRemote"/>.
+    /// </param>
     /// <param name="cgroup">What <see cref="Container.Cgroup"/> was.</param>
     /// <param name="cancellationToken">Not cancelled today.</param>
     public virtual Task<Container> RecoverContainerAsync(
-        ContainerSpec spec, HostProcess init, Cgroup? cgroup, CancellationToken cancellationToken) =>
+        ContainerSpec spec, HostProcess? init, Cgroup? cgroup, CancellationToken cancellationToken) =>
         throw new SandboxException(SandboxError.Unimplemented, "this sandboxer does not take over containers of an earlier life");
 
     /// <summary>Ends the sandbox; its containers have ended. Called once, again only after it failed, and not when it has ended by itself.</summary>

@@ -134,6 +134,15 @@ public sealed class ContainerSpec
     /// <summary>What the record is kept in; null for a spec that no host has made.</summary>
     internal TaskResources? Resources { get; init; }
 
+    /// <summary>Told when a process of the container was killed for want of memory.</summary>
+    internal Action? OnOutOfMemory { get; init; }
+
+    /// <summary>
+    /// Tells containerd that the kernel has killed for want of memory; before the exit that it caused. Only where the library cannot see it
+    /// by a <see cref="Container.Cgroup"/>.
+    /// </summary>
+    public void ReportOutOfMemory() => OnOutOfMemory?.Invoke();
+
     /// <summary>What <see cref="Save"/> saved last, in this life of the sandboxer or an earlier one; null when it has not.</summary>
     public Any? Saved => Resources?.Saved;
 

@@ -26,6 +26,9 @@ public sealed class TaskServer : IAsyncDisposable
     /// <summary>There is but one that asks; records and folders are named by it.</summary>
     private const string Host = "host";
 
+    /// <summary>Bytes for one connection that wait to be sent.</summary>
+    private const int OutputUnderWay = 128 * 1024;
+
     private readonly EventLoop _loop;
     private readonly ChildReaper _reaper;
     private readonly HandleStore _handles = new();
@@ -58,7 +61,15 @@ public sealed class TaskServer : IAsyncDisposable
         var context = new TaskContext(
             DomainPaths.InstanceKey(Host), Host, paths, new TaskEvents(_events), stdio, sandboxes, time, loggers.CreateLogger("Kuasar.Sandbox.Tasks"));
         var service = new TaskService(context, options.Namespace, _registry, leftovers, options.Version) { ShutdownAsked = options.ShutdownAsked };
-        Server = new TtrpcServer(new TtrpcServerOptions { LoggerFactory = loggers, TimeProvider = time, ErrorMapper = SandboxException.ToStatus });
+        Server = new TtrpcServer(new TtrpcServerOptions
+        {
+            LoggerFactory = loggers,
+            TimeProvider = time,
+            ErrorMapper = SandboxException.ToStatus,
+            // A client that does not read holds a process's output back, for as long as it likes; what is under way to it is lost with it.
+            IdleWriteTimeout = Timeout.InfiniteTimeSpan,
+            WriteBufferLimit = OutputUnderWay,
+        });
         TaskContract.BindService(Server.Services, service);
         TaskContract.BindService(Server.ServicesAs("containerd.task.v2.Task"), service);
         Streaming.BindService(Server.Services, new StreamingService(streams, time));

@@ -83,14 +83,14 @@ internal sealed class ProcessSandbox(ProcessSandboxer sandboxer, HostProcesses p
     }
 
     public override async Task<Container> RecoverContainerAsync(
-        ContainerSpec container, HostProcess init, Cgroup? cgroup, CancellationToken cancellationToken)
+        ContainerSpec container, HostProcess? init, Cgroup? cgroup, CancellationToken cancellationToken)
     {
         await sandboxer.OnRecoverContainer(container);
         if (!TypeUrl.TryUnpack<StringValue>(container.Saved, out var saved) || saved.Value != container.Id)
         {
             throw new SandboxException(SandboxError.FailedPrecondition, "what was saved is not there");
         }
-        return new ProcessContainer(runtime, container, init);
+        return new ProcessContainer(runtime, container, init!);
     }
 
     public override async Task StopAsync(TimeSpan timeout, CancellationToken cancellationToken)

@@ -150,6 +150,35 @@ public sealed class MachineTests(MachineBed bed) : IClassFixture<MachineBed>
         static long Now() => (DateTime.UtcNow - DateTime.UnixEpoch).Ticks * 100;
     }
 
+    [Fact]
+    public async Task Device_that_is_plugged_in_gets_its_address()
+    {
+        using var agent = await bed.OpenAsync();
+        await bed.CommandAsync(
+            """{"execute":"netdev_add","arguments":{"type":"hubport","id":"more","hubid":1}}""",
+            """{"execute":"device_add","arguments":{"driver":"virtio-net-pci","id":"more","netdev":"more","bus":"spare","mac":"52:54:00:aa:bb:cc","romfile":""}}""");
+        var wanted = new Interface { Name = "net1", HwAddr = "52:54:00:AA:BB:CC", IPAddresses = { new IPAddress { Address = "10.77.0.2", Mask = "16" } } };
+        await agent.Agent.UpdateInterfacesAsync(new UpdateInterfacesRequest { Interfaces = { wanted } }, AgentClient.Soon);
+        Assert.Contains("inet 10.77.0.2/16", await ShellAsync(agent, "ip addr show net1"), StringComparison.Ordinal);
+        var unknown = await Assert.ThrowsAsync<RpcException>(async () => await agent.Agent.UpdateInterfacesAsync(
+            new UpdateInterfacesRequest { Interfaces = { new Interface { Name = "net2", HwAddr = "52:54:00:00:00:01" } } }, AgentClient.Soon));
+        Assert.Equal(StatusCode.NotFound, unknown.StatusCode);
+    }
+
+    [Fact]
+    public async Task Processor_that_is_plugged_in_is_used()
+    {
+        using var agent = await bed.OpenAsync();
+        Assert.Equal("0", await ShellAsync(agent, "cat /sys/devices/system/cpu/online"));
+        await bed.CommandAsync(
+            """{"execute":"device_add","arguments":{"driver":"qemu64-x86_64-cpu","id":"cpu1","socket-id":1,"core-id":0,"thread-id":0}}""");
+        for (var i = 0; await ShellAsync(agent, "cat /sys/devices/system/cpu/online") != "0-1"; i++)
+        {
+            Assert.True(i < 100, "the processor is not used: " + bed.Console);
+            await Task.Delay(50);
+        }
+    }
+
     private static void Limit(JsonObject spec, long memory) => spec["linux"]!["resources"] = new JsonObject
     {
         ["memory"] = new JsonObject { ["limit"] = memory, ["swap"] = memory },
@@ -184,5 +213,44 @@ public sealed class PowerOffTests(MachineBed bed) : IClassFixture<MachineBed>
         await bed.Machine.ExitAsync();
         Assert.Equal(0, bed.Machine.ExitCode);
         Assert.DoesNotContain("panic", bed.Console, StringComparison.OrdinalIgnoreCase);
+    }
+}
+
+/// <summary>Ends its guest.</summary>
+public sealed class PowerButtonTests(MachineBed bed) : IClassFixture<MachineBed>
+{
+    [Fact]
+    public async Task Guest_whose_button_is_pressed_switches_itself_off()
+    {
+        using var agent = await bed.OpenAsync();
+        await agent.Agent.CheckAsync(new CheckRequest(), AgentClient.Soon);
+        await bed.CommandAsync("""{"execute":"system_powerdown"}""");
+        await bed.Machine.ExitAsync();
+        Assert.Equal(0, bed.Machine.ExitCode);
+        Assert.DoesNotContain("panic", bed.Console, StringComparison.OrdinalIgnoreCase);
+    }
+}
+
+/// <summary>Ends its guest.</summary>
+public sealed class CrashTests(MachineBed bed) : IClassFixture<MachineBed>
+{
+    [Fact]
+    public async Task Guest_whose_agent_crashes_panics_and_ends()
+    {
+        using var agent = await bed.OpenAsync();
+        // Its code, from the first page to be run on, becomes zeros.
+        var crash = agent.Agent.ExecVMProcessAsync(
+            new ExecVMProcessRequest
+            {
+                Command = """
+                    range=$(busybox awk '/r-xp/ { split($1, a, "-"); print a[1], a[2]; exit }' /proc/1/maps)
+                    set -- $range
+                    busybox dd if=/dev/zero of=/proc/1/mem bs=4096 seek=$((0x$1 / 4096)) count=$(((0x$2 - 0x$1) / 4096)) conv=notrunc
+                    """,
+            },
+            AgentClient.Soon);
+        await bed.Machine.ExitAsync();
+        Assert.Contains("Attempted to kill init", bed.Console, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<RpcException>(async () => await crash);
     }
 }

@@ -55,11 +55,15 @@ internal static unsafe partial class Libc
         Check(clock_settime(CLOCK_REALTIME, time), "clock_settime");
     }
 
-    /// <summary>A socket of the kernel's, for one of its protocols.</summary>
-    internal static SafeFileHandle OpenNetlink(int protocol)
+    /// <summary>A socket of the kernel's, for one of its protocols, that hears what is told to these groups (bits).</summary>
+    internal static SafeFileHandle OpenNetlink(int protocol, uint groups = 0)
     {
-        const int AF_NETLINK = 16, SOCK_RAW = 3;
-        return new(Check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), "socket(AF_NETLINK)"), ownsHandle: true);
+        const int AF_NETLINK = 16, SOCK_RAW = 3, AddressSize = 12;
+        var handle = new SafeFileHandle(Check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), "socket(AF_NETLINK)"), ownsHandle: true);
+        // struct sockaddr_nl: u16 family, u16, u32 port (0: the kernel chooses), u32 groups.
+        var address = stackalloc uint[3] { AF_NETLINK, 0, groups };
+        Check(bind((int)handle.DangerousGetHandle(), (byte*)address, AddressSize), "bind(AF_NETLINK)");
+        return handle;
     }
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
@@ -73,6 +77,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int reboot(int command);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int bind(int fd, byte* address, uint length);
 
     [LibraryImport("libc")]
     private static partial void sync();

@@ -17,6 +17,13 @@ internal sealed class SandboxService(TaskServer tasks, PodNamespaces namespaces,
 
     private static readonly Empty s_empty = new();
 
+    // What containerd gives a pod whose pause container it makes itself, in its own defaults (enable_unprivileged_ports and _icmp).
+    private static readonly Dictionary<string, string> s_defaults = new()
+    {
+        ["net.ipv4.ip_unprivileged_port_start"] = "0",
+        ["net.ipv4.ping_group_range"] = "0 2147483647",
+    };
+
     public override Task<Empty> Check(CheckRequest request, ServerCallContext context) => Task.FromResult(s_empty);
 
     public override async Task<Empty> SetupSandbox(SetupSandboxRequest request, ServerCallContext context)
@@ -31,6 +38,7 @@ internal sealed class SandboxService(TaskServer tasks, PodNamespaces namespaces,
         await namespaces.MakeAsync(pod.SharesProcesses, tasks.Services);
         await network.UpdateInterfacesAsync(request.Interfaces, context.CancellationToken);
         network.UpdateRoutes(request.Routes);
+        SetSysctls(s_defaults);
         // After the network: there are sysctls of each interface.
         SetSysctls(pod.Sysctls);
         return s_empty;

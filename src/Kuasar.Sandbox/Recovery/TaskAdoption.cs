@@ -24,7 +24,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
         try
         {
             var addresses = StdioAddresses.From(record.Stdio);
-            stdio = ProcessStdio.Recover(context.Stdio, addresses, ContainerTask.StdioName(_key, ""), record.Stdio.StdinClosed);
+            stdio = ProcessStdio.Recover(context.Stdio, addresses, ContainerTask.StdioName(_key, ""), record.Stdio.StdinClosed, record.Remote);
             var spec = new ContainerSpec
             {
                 Id = record.Id,
@@ -34,6 +34,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
                 Stdio = stdio,
                 Options = record.Options,
                 Resources = resources,
+                OnOutOfMemory = () => context.Events.OutOfMemory(_key),
             };
             var cgroup = Cgroup.FromFolders(record.Cgroups, CgroupMount.OfThisHost);
             var container = await RecoverContainerAsync(member.Sandbox, spec, cgroup).ConfigureAwait(false);
@@ -71,13 +72,14 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
         }
         catch
         {
-            init.Dispose();
+            init?.Dispose();
             throw;
         }
     }
 
-    private HostProcess FirstProcess() => record.Processes is [{ } first, ..]
-        ? processes.Recover(first)
+    private HostProcess? FirstProcess() =>
+        record.Remote ? null
+        : record.Processes is [{ } first, ..] ? processes.Recover(first)
         : throw new InvalidDataException("the record names no process");
 
     private async Task<ProcessState> StateAsync(Container container) => record.State switch
@@ -99,7 +101,7 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
         {
             return process;
         }
-        process.Stdio = ProcessStdio.Recover(context.Stdio, process.Addresses, ContainerTask.StdioName(_key, exec.Id), exec.Stdio.StdinClosed);
+        process.Stdio = ProcessStdio.Recover(context.Stdio, process.Addresses, ContainerTask.StdioName(_key, exec.Id), exec.Stdio.StdinClosed, record.Remote);
         if (exec.Started is null)
         {
             // Its Start was not answered, so nobody counts on it: it has failed, and its client sees the end of its streams at once.
@@ -112,7 +114,8 @@ internal sealed class TaskAdoption(TaskContext context, HostProcesses processes,
             return process;
         }
         var spec = new ExecSpec { Id = exec.Id, Process = exec.Process.Memory, WorkDirectory = folder, Stdio = process.Stdio };
-        process.Attach(await container.RecoverExecAsync(spec, processes.Recover(exec.Started), CancellationToken.None).ConfigureAwait(false));
+        var started = record.Remote ? null : processes.Recover(exec.Started);
+        process.Attach(await container.RecoverExecAsync(spec, started, CancellationToken.None).ConfigureAwait(false));
         process.State = ProcessState.Running;
         if (End(process, exec.Exit) is { } status)
         {

@@ -14,11 +14,13 @@ namespace Kuasar.Sandbox;
 /// <see cref="ConsoleSocket"/>, as OCI runtimes send it. In a guest there are pipes in the place of fifos, whose other ends are streams that the
 /// host opens (<see cref="StreamTable"/>).
 /// </remarks>
-public sealed class ProcessStdio : IAsyncDisposable
+public sealed partial class ProcessStdio : IAsyncDisposable
 {
     private readonly StdioEnvironment _environment;
+    private readonly StdioAddresses _addresses;
     private readonly string _name;
     private readonly List<OutputFifo> _outputs = [];
+    private readonly Dictionary<string, string> _writers = []; // names of the writers that are kept, by their fifo's path
     private readonly List<LogBinary> _logBinaries = [];
     private ConsoleSocket? _consoleSocket;
     private TerminalRelay? _relay;
@@ -27,11 +29,12 @@ public sealed class ProcessStdio : IAsyncDisposable
     private readonly List<OutputPipe> _outputPipes = [];
     private InputPipe? _inputPipe;
 
-    private ProcessStdio(StdioEnvironment environment, string name, bool terminal)
+    private ProcessStdio(StdioEnvironment environment, StdioAddresses addresses, string name)
     {
         _environment = environment;
+        _addresses = addresses;
         _name = name;
-        Terminal = terminal;
+        Terminal = addresses.Terminal;
     }
 
     /// <summary>Whether the process has a terminal. Then the three handles are null and <see cref="ConsoleSocket"/> is set.</summary>
@@ -56,7 +59,7 @@ public sealed class ProcessStdio : IAsyncDisposable
     internal static async Task<ProcessStdio> OpenAsync(
         StdioEnvironment environment, StdioAddresses addresses, string name, (string Id, string Namespace) container)
     {
-        var stdio = new ProcessStdio(environment, name, addresses.Terminal);
+        var stdio = new ProcessStdio(environment, addresses, name);
         try
         {
             var stdin = StdioAddress.Parse(addresses.Stdin);
@@ -72,9 +75,9 @@ public sealed class ProcessStdio : IAsyncDisposable
             else
             {
                 // O_APPEND makes two handles of one file as good as one. One after the other: the second may fail.
-                var first = stdio.OpenOutput(stdout);
+                var first = stdio.OpenOutputAt(stdout);
                 stdio.SetOutputs(first, null);
-                stdio.SetOutputs(first, stdio.OpenOutput(stderr));
+                stdio.SetOutputs(first, stdio.OpenOutputAt(stderr));
             }
             if (addresses.Terminal)
             {
@@ -98,20 +101,23 @@ public sealed class ProcessStdio : IAsyncDisposable
     /// The streams of a process that an earlier life of the sandboxer started: what the process has, it has; what is ours is taken from
     /// where it is kept, or opened again. A client that has gone with its fifos is no error.
     /// </summary>
-    internal static ProcessStdio Recover(StdioEnvironment environment, StdioAddresses addresses, string name, bool stdinClosed)
+    internal static ProcessStdio Recover(StdioEnvironment environment, StdioAddresses addresses, string name, bool stdinClosed, bool remote = false)
     {
-        var stdio = new ProcessStdio(environment, name, addresses.Terminal);
+        var stdio = new ProcessStdio(environment, addresses, name);
         Try(() => stdio.RecoverStdin(StdioAddress.Parse(addresses.Stdin), stdinClosed));
         Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stdout)));
-        if (addresses.Terminal)
+        if (addresses.Terminal && !remote)
         {
             stdio.StartRelay(environment.Handles.TryFind(stdio.TerminalName));
         }
-        else if (addresses.Stderr != addresses.Stdout)
+        else if (!addresses.Terminal && addresses.Stderr != addresses.Stdout)
         {
             Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stderr)));
         }
-        stdio.ForgetWriters();
+        if (!remote)
+        {
+            stdio.ForgetWriters();
+        }
         return stdio;
 
         static void Try(Action step)
@@ -155,7 +161,7 @@ public sealed class ProcessStdio : IAsyncDisposable
                 }
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Terminal:
-                SetOutputs(OpenOutput(address), null);
+                SetOutputs(OpenOutputAt(address), null);
                 break;
             case StdioScheme.Fifo or StdioScheme.File when Libc.IsFifo(address.Path):
                 AddOutput(address.Path, again: true);
@@ -227,7 +233,7 @@ public sealed class ProcessStdio : IAsyncDisposable
         }
     }
 
-    private SafeFileHandle? OpenOutput(StdioAddress address)
+    private SafeFileHandle? OpenOutputAt(StdioAddress address)
     {
         switch (address.Scheme)
         {
@@ -254,7 +260,11 @@ public sealed class ProcessStdio : IAsyncDisposable
         }
     }
 
-    private void AddOutput(string path, bool again) => _outputs.Add(new OutputFifo(path, _environment, $"{_name}/out{_outputs.Count}", again));
+    private void AddOutput(string path, bool again)
+    {
+        _writers[path] = WriterName(_outputs.Count);
+        _outputs.Add(new OutputFifo(path, _environment, $"{_name}/out{_outputs.Count}", again));
+    }
 
     private string StdinName => _name + "/stdin";
 
@@ -265,10 +275,18 @@ public sealed class ProcessStdio : IAsyncDisposable
     private string RelayName => _name + "/tty-out";
 
     /// <summary>After the process was made: takes its terminal, and lets go of the ends that are now the process's own.</summary>
+    /// <param name="remote">The process is not this host's: its author has the streams that it wants.</param>
     /// <param name="ended">When the process ends.</param>
     /// <param name="cancellationToken">Ends the wait for a terminal.</param>
-    internal async Task AttachAsync(Task ended, CancellationToken cancellationToken)
+    internal async Task AttachAsync(bool remote, Task ended, CancellationToken cancellationToken)
     {
+        if (remote)
+        {
+            CloseOwnEnds();
+            _consoleSocket?.Dispose();
+            _consoleSocket = null;
+            return;
+        }
         CloseChildEnds();
         if (_consoleSocket is null)
         {
@@ -301,11 +319,16 @@ public sealed class ProcessStdio : IAsyncDisposable
         {
             await _relay.Ended.EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
         }
+        if (_remote.Count > 0)
+        {
+            await Task.WhenAll(_remote.Select(stream => stream.Closed)).EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
+        }
         if (Terminal)
         {
             // Also one that was lost with an earlier life: its client sees the end.
             CloseTerminal();
         }
+        ForgetWriters();
         _outputs.ForEach(output => output.KeepUntilRead());
         await Task.WhenAll(_outputPipes.Select(pipe => pipe.DrainAsync(limit, _environment.Time))).ConfigureAwait(false);
     }
@@ -320,11 +343,16 @@ public sealed class ProcessStdio : IAsyncDisposable
 
     private void CloseChildEnds()
     {
+        CloseOwnEnds();
+        ForgetWriters();
+    }
+
+    private void CloseOwnEnds()
+    {
         Stdin?.Dispose();
         Stdout?.Dispose();
         Stderr?.Dispose();
         Stdin = Stdout = Stderr = null;
-        ForgetWriters();
     }
 
     /// <summary>Lets go of what was recovered, as if it had not been: what is kept for the process is kept on.</summary>

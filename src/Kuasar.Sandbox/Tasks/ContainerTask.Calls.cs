@@ -135,7 +135,7 @@ internal sealed partial class ContainerTask
         await _container.UpdateAsync(resources.Value.Memory, CancellationToken.None).ConfigureAwait(false);
     }
 
-    internal void Resize(string execId, uint columns, uint rows)
+    internal async Task ResizeAsync(string execId, uint columns, uint rows)
     {
         var process = Find(execId);
         if (process.State is ProcessState.Stopped or ProcessState.Deleted)
@@ -143,6 +143,10 @@ internal sealed partial class ContainerTask
             throw new SandboxException(SandboxError.FailedPrecondition, $"cannot resize a process that is {Name(process)}");
         }
         process.Stdio?.Resize(columns, rows);
+        if (_container.IsRemote && process.Process is { } running)
+        {
+            await running.ResizeAsync(columns, rows, CancellationToken.None).ConfigureAwait(false);
+        }
     }
 
     internal void CloseStdin(string execId)

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Google.Protobuf.WellKnownTypes;
+using Kuasar.Protocol.Contracts.Control;
 using Kuasar.Sandbox.Processes;
 using Kuasar.Sandbox.Stdio;
 using Microsoft.Extensions.Logging;
@@ -133,8 +134,9 @@ internal sealed partial class ContainerTask
                 Stdio = exec.Stdio,
             };
             exec.Attach(await _container.StartExecAsync(spec, CancellationToken.None).ConfigureAwait(false));
-            _resources.NoteExec(exec.ExecId, record => (record.State, record.Started) = (RecordState.Running, Linux.ProcessIdentity.OfStarted(exec.ProcessId)));
-            await exec.Stdio.AttachAsync(exec.Process!.Exited, CancellationToken.None).ConfigureAwait(false);
+            _resources.NoteExec(exec.ExecId, record => (record.State, record.Started) = (
+                RecordState.Running, _container.IsRemote ? new ProcessRecord { Pid = exec.ProcessId } : Linux.ProcessIdentity.OfStarted(exec.ProcessId)));
+            await exec.Stdio.AttachAsync(_container.IsRemote, exec.Process!.Exited, CancellationToken.None).ConfigureAwait(false);
         }
         catch
         {

@@ -54,10 +54,11 @@ internal static partial class TaskCreator
                 Stdio = stdio,
                 Options = request.Options,
                 Resources = resources,
+                OnOutOfMemory = () => context.Events.OutOfMemory(key),
             };
             container = await member.Sandbox.CreateContainerAsync(containerSpec, CancellationToken.None).ConfigureAwait(false);
             resources.Record(container);
-            await stdio.AttachAsync(container.Exited, CancellationToken.None).ConfigureAwait(false);
+            await stdio.AttachAsync(container.IsRemote, container.Exited, CancellationToken.None).ConfigureAwait(false);
 
             member.RequireOpen();
             var init = new ManagedProcess("", addresses) { Stdio = stdio };

@@ -57,7 +57,11 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
     /// <summary>Writes down who must be ended if this sandboxer cannot do it any more. From here on the task is taken over, not undone.</summary>
     internal void Record(Container container) => Note(record =>
     {
-        record.Processes.Add(ProcessIdentity.OfStarted(container.ProcessId));
+        record.Remote = container.IsRemote;
+        if (!record.Remote)
+        {
+            record.Processes.Add(ProcessIdentity.OfStarted(container.ProcessId));
+        }
         record.Cgroups.AddRange(container.Cgroup?.Folders ?? []);
         record.State = TaskRecord.Types.State.Created;
     });

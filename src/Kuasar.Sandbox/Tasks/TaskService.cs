@@ -124,7 +124,7 @@ internal sealed class TaskService(TaskContext context, string endpointNamespace,
 
     public override async Task<Empty> ResizePty(ResizePtyRequest request, ServerCallContext call)
     {
-        (await FindAsync(request.Id, call).ConfigureAwait(false)).Resize(ExecId(request.ExecId), request.Width, request.Height);
+        await (await FindAsync(request.Id, call).ConfigureAwait(false)).ResizeAsync(ExecId(request.ExecId), request.Width, request.Height).ConfigureAwait(false);
         return s_empty;
     }
 

@@ -74,6 +74,48 @@ internal static unsafe partial class Libc
         return Poll(&entry, 1, (int)timeout.TotalMilliseconds) > 0;
     }
 
+    /// <summary>recv(2), whatever mode the socket is in: the count, 0 at the end, or -errno.</summary>
+    internal static int ReceiveWaiting(SafeSocketHandle handle, Span<byte> buffer)
+    {
+        fixed (byte* start = buffer)
+        {
+            while (true)
+            {
+                var count = (int)recv(handle, start, (nuint)buffer.Length, 0);
+                if (count >= 0)
+                {
+                    return count;
+                }
+                if (LastError == EAGAIN)
+                {
+                    WaitReadable(handle);
+                }
+                else if (LastError is not EINTR and var error)
+                {
+                    return -error;
+                }
+            }
+        }
+    }
+
+    private static void WaitReadable(SafeSocketHandle handle)
+    {
+        var held = false;
+        try
+        {
+            handle.DangerousAddRef(ref held);
+            var entry = new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = POLLIN };
+            Poll(&entry, 1, -1);
+        }
+        finally
+        {
+            if (held)
+            {
+                handle.DangerousRelease();
+            }
+        }
+    }
+
     /// <summary>Waits for the socket without end; false when the other one has become readable.</summary>
     internal static bool WaitReadableOrStop(SafeSocketHandle handle, SafeFileHandle stop)
     {
@@ -145,6 +187,9 @@ internal static unsafe partial class Libc
         internal short Events;
         internal short Happened;
     }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint recv(SafeSocketHandle fd, byte* buffer, nuint count, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int bind(int fd, void* address, uint length);

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Kuasar.Linux;
 using Kuasar.Protocol;
 
 namespace Kuasar.Vmm;
@@ -19,6 +20,7 @@ public sealed class VsockStream : Stream
 
     private readonly Socket _socket;
     private readonly int _maxWrite;
+    private int _disposed;
 
     internal VsockStream(Socket socket, VsockEndPoint remote)
     {
@@ -63,16 +65,11 @@ public sealed class VsockStream : Stream
     }
 
     /// <inheritdoc/>
+    /// <remarks>Waits in the kernel itself: .NET's blocking calls go by its event loop once a socket was used asynchronously.</remarks>
     public override int Read(Span<byte> buffer)
     {
-        try
-        {
-            return _socket.Receive(buffer);
-        }
-        catch (SocketException error)
-        {
-            throw Lost(error);
-        }
+        var count = Libc.ReceiveWaiting(_socket.SafeHandle, buffer);
+        return count >= 0 ? count : throw Lost(new LinuxException("recv", -count));
     }
 
     /// <inheritdoc/>
@@ -152,12 +149,21 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing)
+        if (disposing && Interlocked.Exchange(ref _disposed, 1) == 0)
         {
+            try
+            {
+                // A read that waits in the kernel keeps the descriptor open.
+                _socket.Shutdown(SocketShutdown.Both);
+            }
+            catch (SocketException)
+            {
+                // Lost already.
+            }
             _socket.Dispose();
         }
         base.Dispose(disposing);
     }
 
-    private VsockException Lost(SocketException error) => new(VsockFailure.Lost, $"{RemoteEndPoint}: {error.Message}", error);
+    private VsockException Lost(Exception error) => new(VsockFailure.Lost, $"{RemoteEndPoint}: {error.Message}", error);
 }

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
 using Kuasar.Vmm;
 
 namespace Kuasar.GuestAgent.Tests.Beds;
@@ -66,13 +68,14 @@ public sealed class MachineBed : AgentBed
     private IEnumerable<string> Arguments() =>
     [
         "-L", Path.Combine(Prefix, "usr/share/qemu"), "-L", Path.Combine(Prefix, "usr/share/seabios"),
-        "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-M", "q35,memory-backend=mem", "-m", "256M", "-no-reboot",
+        "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-M", "q35,memory-backend=mem", "-m", "256M", "-smp", "1,maxcpus=2,sockets=2,cores=1", "-no-reboot",
         "-object", "memory-backend-memfd,id=mem,size=256M,share=on",
         "-kernel", Path.Combine(Image, "vmlinux"), "-initrd", Path.Combine(Image, "initrd.img"),
         "-append", $"console=ttyS0 quiet panic=-1 reboot=t rdinit=/init tsc_early_khz={TscKilohertz()} nokaslr mitigations=off task.debug",
         "-serial", "file:" + PathOf("console"),
         "-chardev", $"socket,id=vsock,path={PathOf("vhost")}", "-device", "vhost-user-vsock-pci,chardev=vsock",
         "-chardev", $"socket,id=fs,path={PathOf("fs")}", "-device", "vhost-user-fs-pci,chardev=fs,tag=kuasar",
+        "-qmp", $"unix:{PathOf("qmp")},server=on,wait=off", "-device", "pcie-root-port,id=spare,chassis=1,slot=1",
         "-netdev", "hubport,id=net,hubid=0", "-device", $"virtio-net-pci,netdev=net,mac={HardwareAddress},romfile=",
     ];
 
@@ -97,6 +100,26 @@ public sealed class MachineBed : AgentBed
         {
             Assert.True(i < 500, "the daemons of the guest do not get ready");
             await Task.Delay(20);
+        }
+    }
+
+    /// <summary>Has the emulator do something: commands of QMP, in JSON.</summary>
+    internal async Task CommandAsync(params IEnumerable<string> commands)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, 0);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(PathOf("qmp")));
+        await using var stream = new NetworkStream(socket);
+        using var reader = new StreamReader(stream);
+        foreach (var command in commands.Prepend("""{"execute":"qmp_capabilities"}"""))
+        {
+            await stream.WriteAsync(Encoding.UTF8.GetBytes(command + "\n"));
+            string answer;
+            do
+            {
+                answer = await reader.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(10)) ?? throw new InvalidOperationException("the emulator has ended");
+                Assert.False(answer.StartsWith("{\"error\"", StringComparison.Ordinal), answer);
+            }
+            while (!answer.Contains("\"return\"", StringComparison.Ordinal));
         }
     }
 

@@ -21,7 +21,7 @@ public sealed class LogBinaryTests : IDisposable
         var logger = _bed.Script("logger", $"exec >{log}.tmp; echo $CONTAINER_ID $CONTAINER_NAMESPACE $#: $*; env | wc -l; exec 5>&-; cat <&3; cat <&4; mv {log}.tmp {log}");
         await using var stdio = await OpenAsync($"binary://{logger}?level=info&name=a%20b").InTime();
         using var process = _bed.Shell("echo to out; echo to err >&2", null, stdio.Stdout, stdio.Stderr);
-        await stdio.AttachAsync(process.Exited, CancellationToken.None);
+        await stdio.AttachAsync(false, process.Exited, CancellationToken.None);
         await process.Exited.InTime();
 
         await Within.Until(() => File.Exists(log), "the log");

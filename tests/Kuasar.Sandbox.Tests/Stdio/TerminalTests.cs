@@ -23,7 +23,7 @@ public sealed class TerminalTests : IDisposable
         var process = _bed.Shell("stty raw -echo; " + script, slave, slave, slave);
         Native.SendHandles(stdio.ConsoleSocket!, master);
         master.Dispose();
-        await stdio.AttachAsync(process.Exited, CancellationToken.None).InTime();
+        await stdio.AttachAsync(false, process.Exited, CancellationToken.None).InTime();
         return (process, slave);
     }
 
@@ -240,7 +240,7 @@ public sealed class TerminalTests : IDisposable
         await using var stdio = await OpenAsync();
         using var process = _bed.Shell("exit 0");
         await process.Exited.InTime();
-        var attaching = stdio.AttachAsync(process.Exited, CancellationToken.None);
+        var attaching = stdio.AttachAsync(false, process.Exited, CancellationToken.None);
         Assert.False(attaching.IsCompleted);
 
         await Within.Until(() => _bed.Time.IsArmed(TimeSpan.FromSeconds(1)), "the last wait");
@@ -253,7 +253,7 @@ public sealed class TerminalTests : IDisposable
     public async Task A_living_process_that_sends_no_terminal_fails_after_the_limit()
     {
         await using var stdio = await OpenAsync();
-        var attaching = stdio.AttachAsync(new TaskCompletionSource().Task, CancellationToken.None);
+        var attaching = stdio.AttachAsync(false, new TaskCompletionSource().Task, CancellationToken.None);
         await Within.Until(() => _bed.Time.IsArmed(TimeSpan.FromSeconds(30)), "the limit");
 
         _bed.Time.Advance(TimeSpan.FromSeconds(30));
@@ -267,14 +267,14 @@ public sealed class TerminalTests : IDisposable
         await using (var stdio = await OpenAsync())
         {
             Native.SendHandles(stdio.ConsoleSocket!);
-            await Within.Fails(SandboxError.Unknown, () => stdio.AttachAsync(new TaskCompletionSource().Task, CancellationToken.None));
+            await Within.Fails(SandboxError.Unknown, () => stdio.AttachAsync(false, new TaskCompletionSource().Task, CancellationToken.None));
         }
         var (master, _) = Native.OpenTerminal();
         var before = Bed.DescriptorsBefore();
         await using (var stdio = await OpenAsync())
         {
             Native.SendHandles(stdio.ConsoleSocket!, master, master, master);
-            await stdio.AttachAsync(new TaskCompletionSource().Task, CancellationToken.None).InTime();
+            await stdio.AttachAsync(false, new TaskCompletionSource().Task, CancellationToken.None).InTime();
         }
         Assert.Equal(before, Bed.OpenDescriptors);
         master.Dispose();

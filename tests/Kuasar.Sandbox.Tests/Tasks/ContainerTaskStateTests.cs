@@ -61,7 +61,7 @@ public sealed class ContainerTaskStateTests : IAsyncLifetime
                 await task.UpdateAsync(new Any { TypeUrl = TypeUrl.OciLinuxResources });
                 break;
             case "resize":
-                task.Resize("", 80, 25);
+                await task.ResizeAsync("", 80, 25);
                 break;
             case "stdin":
                 task.CloseStdin("");

@@ -123,6 +123,32 @@ public sealed class HybridTests : IAsyncDisposable
         await Assert.ThrowsAnyAsync<Exception>(() => read.Within());
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Disposing_ends_a_read_that_blocks_its_thread(bool usedAsynchronously)
+    {
+        _guest.Listen(5, static socket => EchoAsync(socket));
+        var stream = await _guest.Port(5).ConnectAsync(Wait.Limit);
+        if (usedAsynchronously)
+        {
+            await stream.WriteAsync("x"u8.ToArray());
+            Assert.Equal(1, await stream.ReadAsync(new byte[1]).Within());
+        }
+        var read = Task.Run(() => stream.Read(new byte[1]));
+        await Task.Delay(50);
+        Assert.False(read.IsCompleted);
+        stream.Dispose();
+        try
+        {
+            Assert.Equal(0, await read.Within());
+        }
+        catch (Exception error) when (error is VsockException or ObjectDisposedException)
+        {
+            // As good: it has ended.
+        }
+    }
+
     [Fact]
     public async Task A_connection_that_breaks_is_an_IOException_that_names_it()
     {
