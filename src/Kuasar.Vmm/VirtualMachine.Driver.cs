@@ -217,11 +217,11 @@ public abstract partial class VirtualMachine
         _dials.Open();
         if (Directory.Exists(Environment.WorkDirectory))
         {
-            foreach (var file in Directory.EnumerateFiles(Environment.WorkDirectory).Where(file => Libc.SocketInode(file) != 0))
+            // virtiofsd leaves a pid file beside its socket.
+            foreach (var file in Directory.EnumerateFiles(Environment.WorkDirectory).Where(
+                file => Libc.SocketInode(file) != 0 || file.EndsWith(".pid", StringComparison.Ordinal)))
             {
                 Libc.TryRemoveFile(file);
-                // virtiofsd's, beside its socket.
-                Libc.TryRemoveFile(file + ".pid");
             }
         }
         Note(record => record.Processes.Clear());

@@ -13,7 +13,7 @@ internal sealed class AgentBench(Hypervisor hypervisor) : DriverBench
 
     public override VmExitReason PowerOffReason { get; } = hypervisor is Firecracker ? VmExitReason.GuestReset : VmExitReason.GuestShutdown;
 
-    public override VmExitReason PanicReason { get; } = hypervisor is CloudHypervisor ? VmExitReason.GuestPanic : VmExitReason.GuestReset;
+    public override VmExitReason PanicReason { get; } = hypervisor is Firecracker ? VmExitReason.GuestReset : VmExitReason.GuestPanic;
 
     public override TimeSpan BootLimit => TimeSpan.FromSeconds(60);
 
