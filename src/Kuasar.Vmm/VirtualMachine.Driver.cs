@@ -7,7 +7,7 @@ namespace Kuasar.Vmm;
 /// <content>What drivers build on: the record, the processes, and the end.</content>
 public abstract partial class VirtualMachine
 {
-    private protected const string HypervisorRole = "hypervisor", VsockRole = "vsock";
+    internal const string HypervisorRole = "hypervisor", VsockRole = "vsock";
 
     /// <summary>A process that has been killed is gone by then, or in a state where nobody can do anything.</summary>
     private static readonly TimeSpan s_endLimit = TimeSpan.FromSeconds(5);

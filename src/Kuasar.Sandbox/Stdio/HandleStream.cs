@@ -11,6 +11,9 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
     private readonly CancellationTokenSource _closing = new();
     private int _disposed;
 
+    /// <summary>Whether it is a client's to read.</summary>
+    internal bool IsOutput { get; init; }
+
     /// <summary>When it has been disposed.</summary>
     internal Task Closed => _closed.Task;
 

@@ -47,11 +47,8 @@ public sealed partial class ProcessStdio
     private HandleStream Wrap(SafeFileHandle handle, bool isOutput)
     {
         Libc.SetNonBlocking(handle, true);
-        var stream = new HandleStream(_environment.Loop, handle);
-        if (isOutput)
-        {
-            _remote.Add(stream);
-        }
+        var stream = new HandleStream(_environment.Loop, handle) { IsOutput = isOutput };
+        _remote.Add(stream);
         return stream;
     }
 }

@@ -321,7 +321,7 @@ public sealed partial class ProcessStdio : IAsyncDisposable
         }
         if (_remote.Count > 0)
         {
-            await Task.WhenAll(_remote.Select(stream => stream.Closed)).EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
+            await Task.WhenAll(_remote.Where(stream => stream.IsOutput).Select(stream => stream.Closed)).EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
         }
         if (Terminal)
         {
@@ -378,6 +378,7 @@ public sealed partial class ProcessStdio : IAsyncDisposable
         CloseTerminal();
         _consoleSocket?.Dispose();
         _outputs.ForEach(output => output.Dispose());
+        _remote.ForEach(stream => stream.Dispose());
         _outputPipes.ForEach(pipe => pipe.Dispose());
         _inputPipe?.Dispose();
         foreach (var log in _logBinaries)

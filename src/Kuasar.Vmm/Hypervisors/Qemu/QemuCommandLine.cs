@@ -1,178 +1,142 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Kuasar.Vmm.Contracts;
 
 namespace Kuasar.Vmm.Hypervisors.Qemu;
 
-/// <summary>
-/// How a machine and its devices are called by QEMU. Whatever holds a name or path of ours is JSON, where QEMU takes it, so that nothing in
-/// it is syntax.
-/// </summary>
-internal static class QemuCommandLine
+/// <summary>QEMU's arguments for a machine.</summary>
+internal sealed class QemuCommandLine
 {
-    /// <summary>What <c>-M microvm</c> calls the variant of a device, and what <c>-M q35</c> does.</summary>
-    private static string Suffix(QemuMachineType machine) => machine == QemuMachineType.MicroVm ? "device" : "pci";
+    private const string Memory = "mem";
+    private const int FunctionsPerSlot = 8, FirstPortSlot = 4;
 
-    /// <summary>All but the program. The machine stands still until QMP says <c>cont</c>.</summary>
-    internal static List<string> Build(VmConfig config, QemuOptions options, bool kvm, int slots, string qmp, Func<string, string> socketOf, string? incoming)
+    private readonly List<string> _arguments = [];
+    private readonly VmConfig _config;
+    private readonly QemuOptions _options;
+    private readonly bool _pci;
+
+    private QemuCommandLine(VmConfig config, QemuOptions options) =>
+        (_config, _options, _pci) = (config, options, options.Machine != QemuMachineType.MicroVm);
+
+    /// <summary>All arguments.</summary>
+    /// <param name="config">The machine's.</param>
+    /// <param name="devices">Those of the record, with their slots.</param>
+    /// <param name="ports">How many root ports there are.</param>
+    /// <param name="options">The hypervisor's.</param>
+    /// <param name="kvm">Or emulated.</param>
+    /// <param name="monitor">The machine protocol's socket.</param>
+    /// <param name="sockets">Of the daemons, by the devices' ids; the vsock daemon's by its role.</param>
+    internal static IReadOnlyList<string> Of(
+        VmConfig config, IEnumerable<VmDeviceRecord> devices, int ports, QemuOptions options, bool kvm, string monitor, IReadOnlyDictionary<string, string> sockets)
     {
-        var memory = config.MemoryBytes.ToString(CultureInfo.InvariantCulture);
-        var arguments = new List<string>
+        var line = new QemuCommandLine(config, options);
+        line.AddMachine(kvm);
+        line.Add("-qmp", $"unix:{Escape(monitor)},server=on,wait=off");
+        line.AddConsole();
+        line.AddFixedDevices(sockets);
+        if (line._pci)
         {
-            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S",
-            "-accel", kvm ? "kvm" : "tcg",
-            "-m", $"{memory}B",
-            "-object", new JsonObject
-            {
-                ["qom-type"] = "memory-backend-memfd", ["id"] = "mem", ["size"] = config.MemoryBytes, ["share"] = true,
-            }.ToJsonString(),
-            "-smp", config.Vcpus.ToString(CultureInfo.InvariantCulture),
-            "-qmp", $"unix:{Escape(qmp)},server=on,wait=off",
-            "-kernel", config.Kernel,
-            "-append", KernelCommandLine(config),
-        };
-        if (kvm)
-        {
-            arguments.AddRange(["-cpu", "host"]);
+            line.AddPorts(ports);
         }
-        foreach (var folder in options.FirmwareFolders)
+        var slots = devices.ToDictionary(device => device.Id, device => device.Slot);
+        foreach (var device in config.Disks.Cast<VmDevice>().Concat(config.Nets).Concat(config.FileSystems))
         {
-            arguments.AddRange(["-L", folder]);
+            line.AddDevice(device, slots[device.Id], sockets);
         }
-        if (options.Machine == QemuMachineType.MicroVm)
-        {
-            // SeaBIOS leaves a timer ticking that such a kernel never touches.
-            arguments.AddRange(["-M", "microvm,memory-backend=mem", "-bios", "qboot.rom"]);
-        }
-        else
-        {
-            arguments.AddRange(["-M", "q35,memory-backend=mem"]);
-            for (var slot = 1; slot <= slots; slot++)
-            {
-                Add(arguments, "-device", new JsonObject { ["driver"] = "pcie-root-port", ["id"] = SlotName(slot), ["chassis"] = slot, ["slot"] = slot });
-            }
-        }
-        if (config.Initrd is { } initrd)
-        {
-            arguments.AddRange(["-initrd", initrd]);
-        }
-        arguments.AddRange(config.ConsoleLog is { } log
-            ? ["-chardev", $"file,id=console,path={Escape(log)},append=on", "-serial", "chardev:console"]
-            : ["-serial", "null"]);
-        AddDevices(arguments, config, options.Machine, socketOf);
-        if (incoming is not null)
-        {
-            arguments.AddRange(["-incoming", incoming]);
-        }
-        return arguments;
+        return line._arguments;
     }
 
-    private static void AddDevices(List<string> arguments, VmConfig config, QemuMachineType machine, Func<string, string> socketOf)
+    /// <summary>What each QEMU of ours is started with, a probe too.</summary>
+    internal static IReadOnlyList<string> Basics(QemuOptions options) =>
+        [.. options.FirmwareFolders.SelectMany(folder => new[] { "-L", folder }), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
+
+    private void Add(params ReadOnlySpan<string> arguments) => _arguments.AddRange(arguments);
+
+    private void AddMachine(bool kvm)
     {
-        Add(arguments, "-device", new JsonObject { ["driver"] = $"virtio-rng-{Suffix(machine)}", ["rng"] = "rng" }, before: ["-object", "rng-random,id=rng,filename=/dev/urandom"]);
-        if (config.Vsock is not null)
+        Add([.. Basics(_options)]);
+        Add("-accel", kvm ? "kvm" : "tcg");
+        if ((_options.Cpu ?? (kvm ? "host" : null)) is { } cpu)
         {
-            arguments.AddRange(["-chardev", $"socket,id=c-vsock,path={Escape(socketOf("vsock"))}"]);
-            Add(arguments, "-device", new JsonObject { ["driver"] = $"vhost-user-vsock-{Suffix(machine)}", ["id"] = "vsock", ["chardev"] = "c-vsock" });
+            Add("-cpu", cpu);
         }
-        foreach (var disk in config.Disks)
+        var size = $"{_config.MemoryBytes >> 20}M";
+        // Shared: the daemons have the guest's memory mapped.
+        Add("-object", $"memory-backend-memfd,id={Memory},size={size},share=on", "-m", size);
+        Add("-machine", (_pci ? "q35,sata=off,smbus=off" : "microvm,rtc=on") + $",memory-backend={Memory}");
+        if (!_pci)
         {
-            Add(arguments, "-blockdev", BlockNode(disk.Id, disk.Path, disk.ReadOnly));
-            Add(arguments, "-device", DiskDevice(disk, machine, null));
+            // With SeaBIOS's timer left ticking, a kernel of ELF dies at random.
+            Add("-bios", "qboot.rom");
         }
-        foreach (var fileSystem in config.FileSystems)
+        Add("-smp", _config.MaxVcpus > _config.Vcpus ? $"{_config.Vcpus},maxcpus={_config.MaxVcpus}" : _config.Vcpus.ToString(CultureInfo.InvariantCulture));
+        Add("-kernel", _config.Kernel);
+        if (_config.Initrd is { } initrd)
         {
-            arguments.AddRange(["-chardev", $"socket,id={Backend(fileSystem.Id)},path={Escape(socketOf(fileSystem.Id))}"]);
-            Add(arguments, "-device", FileSystemDevice(fileSystem, machine, null));
+            Add("-initrd", initrd);
         }
-        foreach (var net in config.Nets.Where(net => net.Tap is null))
+        // With -no-reboot, panic=-1 makes of a panic an end.
+        Add("-append", KernelCommandLine.With(
+            _config.CommandLine,
+            [.. _config.ConsoleLog is null ? [] : (string[])["console=ttyS0"], "panic=-1", "reboot=t", .. kvm ? [] : (string[])[$"tsc_early_khz={TimeStampCounter.Kilohertz}"]]));
+    }
+
+    private void AddConsole()
+    {
+        if (_config.ConsoleLog is { } log)
         {
-            Add(arguments, "-netdev", NetBackend(net));
-            Add(arguments, "-device", NetDevice(net, machine, null));
+            Add("-chardev", $"file,id=console,path={Escape(log)},append=on", "-serial", "chardev:console");
         }
     }
 
-    /// <summary>A root port, which takes one device.</summary>
-    internal static string SlotName(int slot) => string.Create(CultureInfo.InvariantCulture, $"slot{slot}");
-
-    /// <summary>A device's name, and that of what is behind it.</summary>
-    internal static string Name(string id) => "d-" + id;
-
-    /// <inheritdoc cref="Name"/>
-    internal static string Backend(string id) => "b-" + id;
-
-    internal static JsonObject BlockNode(string id, string path, bool readOnly) => new()
+    private void AddFixedDevices(IReadOnlyDictionary<string, string> sockets)
     {
-        ["driver"] = "raw",
-        ["node-name"] = Backend(id),
-        ["read-only"] = readOnly,
-        ["file"] = new JsonObject { ["driver"] = IsFile(path) ? "file" : "host_device", ["filename"] = path, ["read-only"] = readOnly },
-    };
-
-    internal static JsonObject DiskDevice(VmDisk disk, QemuMachineType machine, string? slot) =>
-        On(slot, new() { ["driver"] = $"virtio-blk-{Suffix(machine)}", ["id"] = Name(disk.Id), ["drive"] = Backend(disk.Id), ["serial"] = disk.Id[..Math.Min(disk.Id.Length, 20)] });
-
-    internal static JsonObject FileSystemDevice(VmFileSystem fileSystem, QemuMachineType machine, string? slot) =>
-        On(slot, new() { ["driver"] = $"vhost-user-fs-{Suffix(machine)}", ["id"] = Name(fileSystem.Id), ["chardev"] = Backend(fileSystem.Id), ["tag"] = fileSystem.Tag });
-
-    internal static JsonObject SocketBackend(string id, string path) => new()
-    {
-        ["id"] = Backend(id),
-        ["backend"] = new JsonObject
+        if (sockets.TryGetValue(VirtualMachine.VsockRole, out var vsock))
         {
-            ["type"] = "socket",
-            ["data"] = new JsonObject
-            {
-                ["server"] = false,
-                ["addr"] = new JsonObject { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = path } },
-            },
-        },
-    };
-
-    /// <summary>A tap by its name, or by the name that getfd was given.</summary>
-    internal static JsonObject NetBackend(VmNet net) => net.Tap is null
-        ? new() { ["type"] = "tap", ["id"] = Backend(net.Id), ["ifname"] = net.TapName, ["script"] = "no", ["downscript"] = "no" }
-        : new() { ["type"] = "tap", ["id"] = Backend(net.Id), ["fd"] = Backend(net.Id) };
-
-    internal static JsonObject NetDevice(VmNet net, QemuMachineType machine, string? slot)
-    {
-        var device = On(slot, new() { ["driver"] = $"virtio-net-{Suffix(machine)}", ["id"] = Name(net.Id), ["netdev"] = Backend(net.Id), ["mac"] = net.MacAddress });
-        if (machine == QemuMachineType.Q35)
-        {
-            // Nobody boots from it.
-            device["romfile"] = "";
+            Add("-chardev", $"socket,id=vsock,path={Escape(vsock)}");
+            AddFront("vhost-user-vsock", ",id=vsock,chardev=vsock", 1);
         }
-        return device;
-    }
-
-    private static JsonObject On(string? slot, JsonObject device)
-    {
-        if (slot is not null)
+        AddFront("virtio-rng", "", 2);
+        if (_pci)
         {
-            device["bus"] = slot;
+            AddFront("pvpanic", "", 3);
         }
-        return device;
     }
 
-    private static bool IsFile(string path) => (File.GetAttributes(path) & FileAttributes.Device) == 0;
+    private void AddFront(string driver, string properties, int address) =>
+        Add("-device", QemuDevice.Driver(driver, _pci) + properties + (_pci ? $",bus=pcie.0,addr={address:x}" : ""));
 
-    /// <summary>
-    /// With -no-reboot, panic=-1 makes of a panic an end. The guest's TSC is the host's under emulation too, and a guest that measures it by a
-    /// timer on a busy host measures wrongly, or for ever. What the user says comes last, and wins.
-    /// </summary>
-    private static string KernelCommandLine(VmConfig config) => string.Create(CultureInfo.InvariantCulture,
-        $"{(config.ConsoleLog is null ? "" : "console=ttyS0 ")}panic=-1 reboot=t tsc_early_khz={TscKilohertz()} {config.CommandLine}").TrimEnd();
-
-    private static long TscKilohertz()
+    // Eight to a slot of the root bus.
+    private void AddPorts(int count)
     {
-        var line = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("cpu MHz", StringComparison.Ordinal)) ?? "cpu MHz : 2000";
-        return (long)(double.Parse(line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture) * 1000);
+        for (var i = 0; i < count; i++)
+        {
+            Add("-device", string.Create(
+                CultureInfo.InvariantCulture,
+                $"pcie-root-port,id={QemuDevice.Port($"{i}")},bus=pcie.0,chassis={i + 1},slot={i + 1},addr={FirstPortSlot + i / FunctionsPerSlot:x}.{i % FunctionsPerSlot},multifunction=on"));
+        }
     }
 
-    private static void Add(List<string> arguments, string option, JsonObject value, IReadOnlyList<string>? before = null)
+    // A tap that was given open is plugged in before the vcpus start: a process inherits nothing.
+    private void AddDevice(VmDevice device, string slot, IReadOnlyDictionary<string, string> sockets)
     {
-        arguments.AddRange(before ?? []);
-        arguments.AddRange([option, value.ToJsonString()]);
+        switch (device)
+        {
+            case VmDisk disk:
+                Add("-blockdev", QemuDevice.Block(disk, slot).ToJsonString());
+                break;
+            case VmNet { Tap: not null }:
+                return;
+            case VmNet net:
+                Add("-netdev", QemuDevice.Tap(net, slot).ToJsonString());
+                break;
+            case VmFileSystem:
+                Add("-chardev", $"socket,id={QemuDevice.Chardev(slot)},path={Escape(sockets[device.Id])}");
+                break;
+        }
+        Add("-device", QemuDevice.Front(device, slot, _pci).ToJsonString());
     }
 
-    private static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
+    // A comma ends a value.
+    private static string Escape(string path) => path.Replace(",", ",,", StringComparison.Ordinal);
 }

@@ -1,153 +1,188 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Kuasar.Linux;
 using Kuasar.Vmm.Contracts;
+using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Vmm.Hypervisors.Qemu;
 
-/// <content>Devices that come and go: each takes a root port.</content>
 internal sealed partial class QemuMachine
 {
-    private readonly Dictionary<string, TaskCompletionSource> _deleted = [];
-
-    private protected override Task AddDeviceCoreAsync(VmDevice device, CancellationToken cancellationToken) => PlugAsync(device, cancellationToken);
-
-    private async Task PlugAsync(VmDevice device, CancellationToken cancellationToken)
+    private protected override async Task AddDeviceCoreAsync(VmDevice device, CancellationToken cancellationToken)
     {
         var slot = FreeSlot();
-        Note(record => Entry(device.Id).Slot = slot);
-        switch (device)
-        {
-            case VmDisk disk:
-                await Qmp.ExecuteAsync("blockdev-add", QemuCommandLine.BlockNode(disk.Id, disk.Path, disk.ReadOnly), cancellationToken).ConfigureAwait(false);
-                await DeviceAddAsync(disk.Id, QemuCommandLine.DiskDevice(disk, _options.Machine, slot), disk: true, cancellationToken).ConfigureAwait(false);
-                break;
-            case VmNet net:
-                if (net.Tap is { } tap)
-                {
-                    await Qmp.ExecuteAsync("getfd", new JsonObject { ["fdname"] = QemuCommandLine.Backend(net.Id) }, cancellationToken, tap).ConfigureAwait(false);
-                }
-                await Qmp.ExecuteAsync("netdev_add", QemuCommandLine.NetBackend(net), cancellationToken).ConfigureAwait(false);
-                await DeviceAddAsync(net.Id, QemuCommandLine.NetDevice(net, _options.Machine, slot), disk: false, cancellationToken).ConfigureAwait(false);
-                break;
-            case VmFileSystem fileSystem:
-                var socket = await StartVirtiofsAsync(fileSystem.Id, fileSystem.SharedDirectory, _options.Virtiofsd, cancellationToken).ConfigureAwait(false);
-                await Qmp.ExecuteAsync("chardev-add", QemuCommandLine.SocketBackend(fileSystem.Id, socket), cancellationToken).ConfigureAwait(false);
-                await DeviceAddAsync(fileSystem.Id, QemuCommandLine.FileSystemDevice(fileSystem, _options.Machine, slot), disk: false, cancellationToken).ConfigureAwait(false);
-                break;
-        }
-    }
-
-    /// <summary>When it fails, what was put behind the device goes too.</summary>
-    private async Task DeviceAddAsync(string id, JsonObject device, bool disk, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await Qmp.ExecuteAsync("device_add", device, cancellationToken).ConfigureAwait(false);
-        }
-        catch (VmException)
-        {
-            await RemoveBackendAsync(Entry(id)).ConfigureAwait(false);
-            throw;
-        }
+        Note(_ => Entry(device.Id).Slot = slot);
+        await PlugAsync(device, slot, cancellationToken).ConfigureAwait(false);
     }
 
     private protected override async Task RemoveDeviceCoreAsync(VmDeviceRecord device, CancellationToken cancellationToken)
     {
-        var name = QemuCommandLine.Name(device.Id);
-        TaskCompletionSource deleted;
-        lock (_deleted)
+        if (State == VmState.Paused)
         {
-            deleted = _deleted[name] = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            throw new VmException(VmError.WrongState, "a guest that stands still lets go of nothing");
         }
-        if (device.FileSystem is not null)
+        await UnplugAsync(device, cancellationToken).ConfigureAwait(false);
+    }
+
+    private protected override async Task ResizeCoreAsync(int? vcpus, long? memoryBytes, CancellationToken cancellationToken)
+    {
+        // Both what is there, and what may be plugged in: there with a path in QEMU's tree.
+        var all = (await AskAsync("query-hotpluggable-cpus", null, cancellationToken).ConfigureAwait(false) as JsonArray ?? []).OfType<JsonObject>().ToArray();
+        var present = all.Count(cpu => cpu.ContainsKey("qom-path"));
+        if (vcpus < present)
+        {
+            throw new VmException(VmError.Unsupported, $"the machine has {present} vcpus; QEMU's only grow");
+        }
+        Note(record => record.Driver[ResizedKey] = "true");
+        // QEMU lists the last first.
+        foreach (var cpu in all.Where(cpu => !cpu.ContainsKey("qom-path")).Reverse().Take((vcpus ?? present) - present))
+        {
+            var arguments = cpu["props"]!.DeepClone().AsObject();
+            arguments["driver"] = cpu["type"]!.GetValue<string>();
+            arguments["id"] = $"cpu{++present}";
+            await AskAsync("device_add", arguments, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private string FreeSlot()
+    {
+        var taken = Record.Devices.Select(device => device.Slot).ToHashSet();
+        for (var i = 0; i < Ports; i++)
+        {
+            if (i.ToString(CultureInfo.InvariantCulture) is var slot && !taken.Contains(slot))
+            {
+                return slot;
+            }
+        }
+        throw new VmException(VmError.Refused, $"the machine has no more than {Ports} slots, and all are taken");
+    }
+
+    /// <summary>What is behind it first, then itself; all of it or nothing.</summary>
+    private async Task PlugAsync(VmDevice device, string slot, CancellationToken cancellationToken)
+    {
+        try
+        {
+            switch (device)
+            {
+                case VmDisk disk:
+                    await AskAsync("blockdev-add", QemuDevice.Block(disk, slot), cancellationToken).ConfigureAwait(false);
+                    break;
+                case VmNet net:
+                    await AddTapAsync(net, slot, cancellationToken).ConfigureAwait(false);
+                    break;
+                case VmFileSystem share:
+                    var socket = await StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken).ConfigureAwait(false);
+                    await AskAsync("chardev-add", QemuDevice.Socket(slot, socket), cancellationToken).ConfigureAwait(false);
+                    break;
+            }
+            await AskAsync("device_add", QemuDevice.Front(device, slot, IsPci), cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is not VmException { Error: VmError.Ended })
+        {
+            // Whatever the reason, all of it must go, and nobody may be waited for who has given up.
+            await DropBackendAsync(device is VmDisk, device is VmNet, device.Id, slot).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async Task AddTapAsync(VmNet net, string slot, CancellationToken cancellationToken)
+    {
+        if (net.Tap is { } tap)
+        {
+            await GiveAsync(QemuDevice.Netdev(slot), tap, cancellationToken).ConfigureAwait(false);
+        }
+        await AskAsync("netdev_add", QemuDevice.Tap(net, slot), cancellationToken).ConfigureAwait(false);
+    }
+
+    private Task<JsonNode?> GiveAsync(string name, SafeFileHandle handle, CancellationToken cancellationToken) =>
+        Qmp.ExecuteAsync("getfd", new JsonObject { ["fdname"] = name }, cancellationToken, handle);
+
+    private async Task UnplugAsync(VmDeviceRecord device, CancellationToken cancellationToken)
+    {
+        var hasDaemon = device.FileSystem is not null;
+        if (hasDaemon)
         {
             ExpectEnd(device.Id);
         }
         try
         {
-            await Qmp.ExecuteAsync("device_del", new JsonObject { ["id"] = name }, cancellationToken).ConfigureAwait(false);
-            // The guest is asked, and QEMU says when it has let go.
-            await deleted.Task.WaitAsync(_options.CommandTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
+            await EjectAsync(device, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e)
+        catch when (hasDaemon)
         {
-            if (device.FileSystem is not null)
-            {
-                ExpectEnd(device.Id, expected: false);
-            }
-            if (e is TimeoutException)
-            {
-                throw new VmException(VmError.TimedOut, $"the guest does not let go of {device.Id}", e);
-            }
+            ExpectEnd(device.Id, expected: false);
             throw;
         }
-        finally
-        {
-            lock (_deleted)
-            {
-                _deleted.Remove(name);
-            }
-        }
-        await RemoveBackendAsync(device).ConfigureAwait(false);
+        await DropBackendAsync(device.Disk is not null, device.Net is not null, device.Id, device.Slot).ConfigureAwait(false);
     }
 
-    private async Task RemoveBackendAsync(VmDeviceRecord device)
+    private async Task EjectAsync(VmDeviceRecord device, CancellationToken cancellationToken)
     {
-        var backend = QemuCommandLine.Backend(device.Id);
-        var (command, arguments) = device.KindCase switch
-        {
-            VmDeviceRecord.KindOneofCase.Disk => ("blockdev-del", new JsonObject { ["node-name"] = backend }),
-            VmDeviceRecord.KindOneofCase.Net => ("netdev_del", new JsonObject { ["id"] = backend }),
-            _ => ("chardev-remove", new JsonObject { ["id"] = backend }),
-        };
+        var id = QemuDevice.Id(device.Slot);
+        var unplug = _events.UnplugOf(id);
         try
         {
-            await Qmp.ExecuteAsync(command, arguments, CancellationToken.None).ConfigureAwait(false);
+            await AskAsync("device_del", new JsonObject { ["id"] = id }, cancellationToken).ConfigureAwait(false);
         }
         catch (VmException e) when (e.Error == VmError.Refused)
         {
-            // There was none.
+            // Not there any more; or asked for before.
+            if (!await HasFrontAsync(id, cancellationToken).ConfigureAwait(false))
+            {
+                _events.ForgetUnplug(id);
+                return;
+            }
         }
-        if (device.FileSystem is not null)
+        try
         {
-            await EndProcessAsync(device.Id).ConfigureAwait(false);
+            await unplug.WaitAsync(_options.CommandTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException e)
+        {
+            throw new VmException(VmError.TimedOut, $"the guest has not let go of {device.Id} within {_options.CommandTimeout.TotalSeconds:0.#} s", e);
+        }
+        finally
+        {
+            _events.ForgetUnplug(id);
         }
     }
 
-    /// <summary>An earlier life died while a device came or went: one that was coming is removed, and one that was going goes.</summary>
-    private async Task FinishChangesAsync(CancellationToken cancellationToken)
+    private async Task<bool> HasFrontAsync(string id, CancellationToken cancellationToken)
     {
-        foreach (var device in Record.Devices.Where(device => device.Change != VmDeviceRecord.Types.Change.None).ToArray())
+        var all = await AskAsync("qom-list", new JsonObject { ["path"] = "/machine/peripheral" }, cancellationToken).ConfigureAwait(false) as JsonArray ?? [];
+        return all.Any(entry => entry?["name"]?.GetValue<string>() == id);
+    }
+
+    /// <summary>Removes what is, or was to be, behind a device; what is not there is fine.</summary>
+    private async Task DropBackendAsync(bool isDisk, bool isNet, string id, string slot)
+    {
+        if (isDisk)
         {
-            try
-            {
-                await RemoveDeviceCoreAsync(device, cancellationToken).ConfigureAwait(false);
-            }
-            catch (VmException e) when (e.Error == VmError.Refused)
-            {
-                await RemoveBackendAsync(device).ConfigureAwait(false);
-            }
-            Note(record => record.Devices.Remove(device));
+            await DropAsync("blockdev-del", "node-name", QemuDevice.Node(slot)).ConfigureAwait(false);
+        }
+        else if (isNet)
+        {
+            await DropAsync("netdev_del", "id", QemuDevice.Netdev(slot)).ConfigureAwait(false);
+            await DropAsync("closefd", "fdname", QemuDevice.Netdev(slot)).ConfigureAwait(false);
+        }
+        else
+        {
+            await DropAsync("chardev-remove", "id", QemuDevice.Chardev(slot)).ConfigureAwait(false);
+            ExpectEnd(id);
+            await EndProcessAsync(id).ConfigureAwait(false);
+            Libc.TryRemoveFile(Environment.PathOf($"fs-{id}"));
         }
     }
 
-    private void OnDeleted(string name)
+    private async Task DropAsync(string command, string key, string value)
     {
-        lock (_deleted)
+        try
         {
-            if (_deleted.TryGetValue(name, out var waiting))
-            {
-                waiting.TrySetResult();
-            }
+            await AskAsync(command, new JsonObject { [key] = value }, CancellationToken.None).ConfigureAwait(false);
         }
-    }
-
-    private VmDeviceRecord Entry(string id) => Record.Devices.First(device => device.Id == id);
-
-    private string FreeSlot()
-    {
-        var slots = int.Parse(Record.Driver[SlotsKey], CultureInfo.InvariantCulture);
-        return Enumerable.Range(1, slots).Select(QemuCommandLine.SlotName).FirstOrDefault(slot => Record.Devices.All(device => device.Slot != slot))
-            ?? throw new VmException(VmError.Refused, $"all {slots} slots for devices are taken");
+        catch (VmException e) when (e.Error == VmError.Refused)
+        {
+            // It is not there.
+        }
     }
 }

@@ -2,159 +2,102 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Kuasar.Linux;
 using Kuasar.Vmm.Contracts;
+using Microsoft.Extensions.Logging;
 
 namespace Kuasar.Vmm.Hypervisors.Qemu;
 
-/// <summary>A machine of QEMU's.</summary>
+/// <summary>A machine of QEMU: its process, and vhost-device-vsock and a virtiofsd for each shared folder beside it.</summary>
 internal sealed partial class QemuMachine : VirtualMachine
 {
-    private const string SlotsKey = "slots";
+    private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized";
 
-    private static readonly TimeSpan s_lastWords = TimeSpan.FromMilliseconds(300);
-
-    private readonly VmConfig? _config;
-    private readonly QemuHypervisor _hypervisor;
     private readonly QemuOptions _options;
+    private readonly KvmProbe _kvm;
+    private readonly VmConfig? _config; // null: taken over
+    private readonly QmpEvents _events;
     private QmpClient? _qmp;
 
-    internal QemuMachine(QemuHypervisor hypervisor, VmRecord record, VmConfig? config, VmEnvironment environment)
-        : base(record, hypervisor.Capabilities, environment)
+    internal QemuMachine(string name, VmConfig config, VmCapabilities capabilities, VmEnvironment environment, QemuOptions options, KvmProbe kvm)
+        : this(NewRecord(name, config, environment), capabilities, environment, options, kvm)
     {
-        _hypervisor = hypervisor;
-        _options = hypervisor.Options;
         _config = config;
-        if (config is not null)
+        for (var i = 0; i < Record.Devices.Count; i++)
         {
-            var slots = _options.Machine == QemuMachineType.MicroVm ? 0 : _options.HotplugSlots + config.Nets.Count(net => net.Tap is not null);
-            record.Driver[SlotsKey] = slots.ToString(CultureInfo.InvariantCulture);
+            Record.Devices[i].Slot = i.ToString(CultureInfo.InvariantCulture);
         }
+        // Those of the boot are at root ports as well: at the root bus they could not be unplugged.
+        Record.Driver[PortsKey] = (Record.Devices.Count + options.HotplugSlots).ToString(CultureInfo.InvariantCulture);
     }
 
-    private string LogPath => Environment.PathOf("qemu.log");
-
-    private string QmpPath => Environment.PathOf("qmp");
-
-    private QmpClient Qmp => _qmp ?? throw new VmException(VmError.WrongState, "QEMU has not been started");
-
-    private protected override Task BootCoreAsync(CancellationToken cancellationToken) => StartAsync(null, cancellationToken);
-
-    private protected override async Task RestoreCoreAsync(string directory, CancellationToken cancellationToken)
+    internal QemuMachine(VmRecord record, VmCapabilities capabilities, VmEnvironment environment, QemuOptions options, KvmProbe kvm)
+        : base(record, capabilities, environment)
     {
-        await StartAsync("file:" + StateFile(directory), cancellationToken).ConfigureAwait(false);
-        while (await StatusAsync(cancellationToken).ConfigureAwait(false) == "inmigrate")
-        {
-            await Task.Delay(TimeSpan.FromMilliseconds(10), Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
-        }
+        (_options, _kvm) = (options, kvm);
+        _events = new QmpEvents(() => _ = LookAsync());
     }
 
-    private async Task StartAsync(string? incoming, CancellationToken cancellationToken)
+    private VmDeviceRecord Entry(string id) => Record.Devices.First(device => device.Id == id);
+
+    private bool IsPci => _options.Machine != QemuMachineType.MicroVm;
+
+    private int Ports => int.Parse(Record.Driver[PortsKey], CultureInfo.InvariantCulture);
+
+    private string MonitorPath => Environment.PathOf("qmp");
+
+    private string LogPath => Environment.PathOf("hypervisor.log");
+
+    private QmpClient Qmp => _qmp ?? throw new VmException(VmError.Ended, "QEMU is not there");
+
+    private protected override async Task BootCoreAsync(CancellationToken cancellationToken)
     {
-        var config = _config!;
-        var kvm = await _hypervisor.UsesKvmAsync(config, Environment, cancellationToken).ConfigureAwait(false);
-        var daemons = config.FileSystems.ToDictionary(
-            fileSystem => fileSystem.Id, fileSystem => StartVirtiofsAsync(fileSystem.Id, fileSystem.SharedDirectory, _options.Virtiofsd, cancellationToken));
-        if (config.Vsock is { } vsock)
-        {
-            daemons.Add(VsockRole, StartVsockDaemonAsync(vsock.ContextId, _options.VhostDeviceVsock, cancellationToken));
-        }
-        await Task.WhenAll(daemons.Values).ConfigureAwait(false);
-        MakeConsoleLog();
-        var slots = int.Parse(Record.Driver[SlotsKey], CultureInfo.InvariantCulture);
-        var arguments = QemuCommandLine.Build(config, _options, kvm, slots, QmpPath, role => daemons[role].Result, incoming);
-        var process = StartProcess(HypervisorRole, _options.Qemu.With(LogPath, arguments));
-        await ConnectAsync(process, cancellationToken).ConfigureAwait(false);
-        foreach (var net in config.Nets.Where(net => net.Tap is not null))
-        {
-            await PlugAsync(net, cancellationToken).ConfigureAwait(false);
-        }
-        if (incoming is null)
-        {
-            await Qmp.ExecuteAsync("cont", null, cancellationToken).ConfigureAwait(false);
-        }
+        // The vcpus wait until events are heard: then no end is without its reason.
+        await StartAsync([], cancellationToken).ConfigureAwait(false);
+        await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Until QEMU answers, or has ended: then with what it has said.</summary>
-    private async Task ConnectAsync(VmProcess process, CancellationToken cancellationToken)
+    private protected override async Task PauseCoreAsync(CancellationToken cancellationToken)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(_options.StartTimeout);
-        _ = process.Exited.ContinueWith(_ => limit.Cancel(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        _events.ExpectStop(true);
         try
         {
-            _qmp = await QmpClient.ConnectAsync(QmpPath, _options.CommandTimeout, Environment.TimeProvider, OnEvent, limit.Token).ConfigureAwait(false);
+            await AskAsync("stop", null, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OperationCanceledException or VmException or TimeoutException && !cancellationToken.IsCancellationRequested)
+        catch
         {
-            var ended = process.Exited.IsCompletedSuccessfully;
-            throw new VmException(
-                ended ? VmError.Ended : VmError.TimedOut,
-                (ended ? $"QEMU ended with status {process.Exited.Result}: " : "QEMU does not answer: ") + LastWords(LogPath), e);
+            _events.ExpectStop(false);
+            throw;
         }
     }
 
-    /// <inheritdoc cref="VirtualMachine.TakeOverAsync"/>
-    internal Task RecoverAsync(CancellationToken cancellationToken) => TakeOverAsync(SettleAsync, cancellationToken);
-
-    private async Task SettleAsync(CancellationToken cancellationToken)
+    private protected override async Task ResumeCoreAsync(CancellationToken cancellationToken)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(_options.CommandTimeout);
-        _ = Exited.ContinueWith(_ => limit.Cancel(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-        try
-        {
-            _qmp = await QmpClient.ConnectAsync(QmpPath, _options.CommandTimeout, Environment.TimeProvider, OnEvent, limit.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new VmException(VmError.Ended, $"QEMU does not answer at {QmpPath}", e);
-        }
-        switch (await StatusAsync(cancellationToken).ConfigureAwait(false), State)
-        {
-            case ("internal-error", _):
-                Fail("QEMU's state is internal-error");
-                return;
-            // An earlier manager died between an act and its note.
-            case ("running", VmState.Paused):
-                await PauseCoreAsync(cancellationToken).ConfigureAwait(false);
-                break;
-            case (not "running", VmState.Running):
-                await ResumeCoreAsync(cancellationToken).ConfigureAwait(false);
-                break;
-        }
-        await FinishChangesAsync(cancellationToken).ConfigureAwait(false);
+        await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
+        _events.ExpectStop(false);
     }
 
-    private async Task<string> StatusAsync(CancellationToken cancellationToken) =>
-        (await Qmp.ExecuteAsync("query-status", null, cancellationToken).ConfigureAwait(false))?["status"]?.GetValue<string>() ?? "";
+    private protected override Task PowerDownCoreAsync(CancellationToken cancellationToken) => AskAsync("system_powerdown", null, cancellationToken);
 
-    private protected override Task PauseCoreAsync(CancellationToken cancellationToken) => Qmp.ExecuteAsync("stop", null, cancellationToken);
-
-    private protected override Task ResumeCoreAsync(CancellationToken cancellationToken) => Qmp.ExecuteAsync("cont", null, cancellationToken);
-
-    private protected override Task PowerDownCoreAsync(CancellationToken cancellationToken) => Qmp.ExecuteAsync("system_powerdown", null, cancellationToken);
-
-    private protected override async Task SnapshotCoreAsync(string directory, CancellationToken cancellationToken)
+    private protected override async ValueTask<VmExit> ExitOfAsync(int status)
     {
-        if (Record.ContextId != 0 || Record.Devices.Any(device => device.FileSystem is not null))
+        if (_qmp is { } qmp)
         {
-            throw new VmException(VmError.Unsupported, "QEMU cannot save a machine with vsock or shared folders: their daemons keep a part of its state");
+            // What it said last may not have been read yet.
+            await Task.WhenAny(qmp.Closed, Task.Delay(TimeSpan.FromSeconds(1), Environment.TimeProvider)).ConfigureAwait(false);
         }
-        await Qmp.ExecuteAsync("migrate", new JsonObject { ["uri"] = "file:" + StateFile(directory) }, cancellationToken).ConfigureAwait(false);
-        while (true)
+        const int Unknown = 255, Signalled = 128;
+        var reason = _events.Reason ?? status switch
         {
-            var migration = await Qmp.ExecuteAsync("query-migrate", null, cancellationToken).ConfigureAwait(false);
-            switch (migration?["status"]?.GetValue<string>())
-            {
-                case "completed":
-                    return;
-                case "failed" or "cancelled":
-                    throw new VmException(VmError.Refused, $"QEMU: {migration["error-desc"]?.GetValue<string>() ?? "the snapshot failed"}");
-            }
-            await Task.Delay(TimeSpan.FromMilliseconds(20), Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
+            0 or Unknown => VmExitReason.Unknown,
+            Signalled + Libc.SIGKILL or Signalled + Libc.SIGTERM => VmExitReason.Killed,
+            _ => VmExitReason.HypervisorFailed,
+        };
+        if (reason == VmExitReason.GuestReset && IsPoweringDown)
+        {
+            reason = VmExitReason.GuestShutdown;
         }
+        var words = _events.Words ?? (reason == VmExitReason.HypervisorFailed ? LastWords(LogPath) : "it has not said why");
+        return new VmExit(reason, Environment.TimeProvider.GetUtcNow(), $"QEMU ended with status {status}: {words}");
     }
-
-    private static string StateFile(string directory) => Path.Combine(directory, "state");
 
     private protected override async ValueTask CloseAsync()
     {
@@ -163,4 +106,82 @@ internal sealed partial class QemuMachine : VirtualMachine
             await qmp.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    /// <summary>Starts all processes, the daemons first, at the same time, since QEMU connects to them when it starts.</summary>
+    private async Task StartAsync(IReadOnlyList<string> more, CancellationToken cancellationToken)
+    {
+        var config = _config!;
+        MakeConsoleLog();
+        var console = Environment.PathOf("kvm-probe-console.log");
+        var kvm = await _kvm.IsUsedAsync(config.Kernel, console, arguments => ProbeAsync(arguments, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var daemons = config.FileSystems.ToDictionary(
+            share => share.Id, share => StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken));
+        if (config.Vsock is { } vsock)
+        {
+            daemons.Add(VsockRole, StartVsockDaemonAsync(vsock.ContextId, _options.VhostDeviceVsock!, cancellationToken));
+        }
+        await Task.WhenAll(daemons.Values).ConfigureAwait(false);
+        var sockets = daemons.ToDictionary(pair => pair.Key, pair => pair.Value.Result);
+        var arguments = QemuCommandLine.Of(config, Record.Devices, Ports, _options, kvm, MonitorPath, sockets);
+        var process = StartProcess(HypervisorRole, _options.Qemu.With(LogPath, [.. arguments, "-S", .. more]));
+        await WaitAsync(async () => await ConnectAsync(cancellationToken).ConfigureAwait(false), process, "QEMU", LogPath, cancellationToken).ConfigureAwait(false);
+        foreach (var net in config.Nets.Where(net => net.Tap is not null))
+        {
+            await PlugAsync(net, Entry(net.Id).Slot, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<bool> ProbeAsync(IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+    {
+        ExpectEnd(ProbeRole);
+        var process = StartProcess(ProbeRole, _options.Qemu.With(Environment.PathOf("kvm-probe.log"), arguments));
+        var works = false;
+        try
+        {
+            return works = await process.Exited.WaitAsync(_options.KvmProbeTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false) == 0;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+        finally
+        {
+            await EndProcessAsync(ProbeRole).ConfigureAwait(false);
+            Probed(Logger, works ? "KVM" : "emulation, as none boots with KVM here");
+        }
+    }
+
+    private async Task<bool> ConnectAsync(CancellationToken cancellationToken)
+    {
+        _qmp = await QmpClient.TryConnectAsync(MonitorPath, _options.CommandTimeout, Environment.TimeProvider, _events.Take, cancellationToken).ConfigureAwait(false);
+        return _qmp is not null;
+    }
+
+    private Task<JsonNode?> AskAsync(string command, JsonObject? arguments, CancellationToken cancellationToken) =>
+        Qmp.ExecuteAsync(command, arguments, cancellationToken);
+
+    private async Task<string> StatusAsync(CancellationToken cancellationToken) =>
+        (await AskAsync("query-status", null, cancellationToken).ConfigureAwait(false))?["status"]?.GetValue<string>() ?? "unknown";
+
+    /// <summary>
+    /// The vcpus have stopped, and nobody has asked for it: with an internal error (of KVM) QEMU lives on, with a guest that is dead.
+    /// </summary>
+    private async Task LookAsync()
+    {
+        try
+        {
+            var status = await StatusAsync(CancellationToken.None).ConfigureAwait(false);
+            if (status is "internal-error" or "io-error")
+            {
+                Fail($"QEMU's state is {status}");
+            }
+        }
+        catch (VmException)
+        {
+            // Its process is what is waited for.
+        }
+    }
+
+    [LoggerMessage(EventId = 703, Level = LogLevel.Information, Message = "Guests run by {Accelerator}")]
+    private static partial void Probed(ILogger logger, string accelerator);
 }

@@ -29,11 +29,11 @@ public sealed record QemuOptions
     /// <summary>qemu-system-x86_64, the full one: Debian's trimmed -microvm has no vsock.</summary>
     public VmProgram Qemu { get; init; } = "/usr/bin/qemu-system-x86_64";
 
-    /// <summary>virtiofsd, for shared folders.</summary>
-    public VmProgram Virtiofsd { get; init; } = "/usr/libexec/virtiofsd";
+    /// <summary>virtiofsd, for shared folders; null: machines have none.</summary>
+    public VmProgram? Virtiofsd { get; init; } = "/usr/libexec/virtiofsd";
 
-    /// <summary>vhost-device-vsock, for vsock.</summary>
-    public VmProgram VhostDeviceVsock { get; init; } = "/usr/bin/vhost-device-vsock";
+    /// <summary>vhost-device-vsock, for vsock; null: machines have none.</summary>
+    public VmProgram? VhostDeviceVsock { get; init; } = "/usr/bin/vhost-device-vsock";
 
     /// <summary>Where QEMU looks for firmware; empty: where it was built to.</summary>
     public IReadOnlyList<string> FirmwareFolders { get; init; } = [];
@@ -44,11 +44,14 @@ public sealed record QemuOptions
     /// <summary>Who runs the guest.</summary>
     public QemuAccelerator Accelerator { get; init; }
 
-    /// <summary>How many devices may be plugged in at one time after the boot; Q35 alone.</summary>
+    /// <summary>The processor as QEMU's <c>-cpu</c> has it; null: the host's with KVM, else QEMU's own choice.</summary>
+    public string? Cpu { get; init; }
+
+    /// <summary>How many more devices than at boot there may be at one time, 0 to 64; Q35 alone.</summary>
     public int HotplugSlots { get; init; } = 8;
 
-    /// <summary>How long QEMU may take to answer. Default 10 s.</summary>
-    public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to show that KVM is one, and not an interpreter behind its name. Default 5 s.</summary>
+    public TimeSpan KvmProbeTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a command, or a guest that is to let go of a device, may take. Default 10 s.</summary>
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(10);

@@ -1,5 +1,8 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Kuasar.Linux;
 using Microsoft.Win32.SafeHandles;
@@ -40,16 +43,30 @@ internal sealed class QmpClient : IAsyncDisposable
     /// <summary>Ends when QEMU has closed the connection, or nobody can use it any more.</summary>
     internal Task Closed => _reader;
 
-    /// <summary>Connects as soon as QEMU listens.</summary>
+    /// <summary>Connects; null when nobody listens there (yet).</summary>
     /// <param name="path">The socket.</param>
-    /// <param name="timeout">For each command.</param>
+    /// <param name="timeout">For the greeting, and for each command.</param>
     /// <param name="time">The clock.</param>
     /// <param name="onEvent">Called with each event's name and data, one at a time; must not wait for commands.</param>
-    /// <param name="cancellationToken">Ends the attempt: QEMU has ended, or the time is over.</param>
-    internal static async Task<QmpClient> ConnectAsync(
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="VmException">TimedOut: another client has it (there is one at a time); Ended.</exception>
+    internal static async Task<QmpClient?> TryConnectAsync(
         string path, TimeSpan timeout, TimeProvider time, Action<string, JsonObject> onEvent, CancellationToken cancellationToken)
     {
-        var socket = await DialAsync(path, time, cancellationToken).ConfigureAwait(false);
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            socket.Dispose();
+            if (e is SocketException)
+            {
+                return null;
+            }
+            throw;
+        }
         var client = new QmpClient(socket, timeout, time, onEvent);
         try
         {
@@ -57,33 +74,14 @@ internal sealed class QmpClient : IAsyncDisposable
             await client.ExecuteAsync("qmp_capabilities", null, cancellationToken).ConfigureAwait(false);
             return client;
         }
-        catch
+        catch (Exception e)
         {
             await client.DisposeAsync().ConfigureAwait(false);
+            if (e is TimeoutException)
+            {
+                throw new VmException(VmError.TimedOut, $"QEMU does not greet at {path}: another has its monitor", e);
+            }
             throw;
-        }
-    }
-
-    private static async Task<Socket> DialAsync(string path, TimeProvider time, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            try
-            {
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken).ConfigureAwait(false);
-                return socket;
-            }
-            catch (SocketException)
-            {
-                socket.Dispose();
-                await Task.Delay(TimeSpan.FromMilliseconds(2), time, cancellationToken).ConfigureAwait(false);
-            }
-            catch
-            {
-                socket.Dispose();
-                throw;
-            }
         }
     }
 
@@ -112,81 +110,73 @@ internal sealed class QmpClient : IAsyncDisposable
             _asked.Add(_last, source);
         }
         var line = Encoding.UTF8.GetBytes(request.ToJsonString() + "\n");
-        await _sending.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            await SendAsync(line, handle, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SocketException)
-        {
-            throw Gone(command);
-        }
-        finally
-        {
-            _sending.Release();
-        }
-        try
-        {
+            await SendAsync(line, handle).WaitAsync(_timeout, _time, cancellationToken).ConfigureAwait(false);
             return await source.Task.WaitAsync(_timeout, _time, cancellationToken).ConfigureAwait(false);
         }
         catch (TimeoutException e)
         {
             throw new VmException(VmError.TimedOut, $"QEMU does not answer {command} within {_timeout.TotalSeconds:0.#} s", e);
         }
+        catch (Exception e) when (e is SocketException or LinuxException or ObjectDisposedException)
+        {
+            throw Gone(command);
+        }
     }
 
-    private async Task SendAsync(byte[] line, SafeFileHandle? handle, CancellationToken cancellationToken)
+    // Never left off in the middle of a line.
+    private async Task SendAsync(byte[] line, SafeFileHandle? handle)
     {
-        if (handle is null)
+        await _sending.WaitAsync().ConfigureAwait(false);
+        try
         {
-            await _socket.SendAsync(line, cancellationToken).ConfigureAwait(false);
-            return;
+            if (handle is null)
+            {
+                await _socket.SendAsync(line).ConfigureAwait(false);
+                return;
+            }
+            // The fd belongs to a byte of the command: both in one message. A command is far smaller than the socket's buffer.
+            Libc.SendWithHandles(_socket.SafeHandle, line, [handle]);
         }
-        // A command is far smaller than the socket's buffer: all of it goes at once.
-        Libc.SendWithHandles(_socket.SafeHandle, line, [handle]);
+        finally
+        {
+            _sending.Release();
+        }
     }
 
     private async Task ReadAsync()
     {
-        var buffer = new byte[16 * 1024];
-        var (start, end) = (0, 0);
+        var stream = new NetworkStream(_socket, ownsSocket: false);
+        var reader = PipeReader.Create(stream);
         try
         {
             while (true)
             {
-                if (end == buffer.Length)
+                var result = await reader.ReadAsync().ConfigureAwait(false);
+                var rest = result.Buffer;
+                while (rest.PositionOf((byte)'\n') is { } end)
                 {
-                    if (start == 0 && buffer.Length >= MaxLine)
-                    {
-                        return;
-                    }
-                    var next = start > 0 ? buffer : new byte[buffer.Length * 2];
-                    buffer.AsSpan(start, end - start).CopyTo(next);
-                    (buffer, end, start) = (next, end - start, 0);
-                }
-                var count = await _socket.ReceiveAsync(buffer.AsMemory(end)).ConfigureAwait(false);
-                if (count == 0)
-                {
-                    return;
-                }
-                end += count;
-                int length;
-                while ((length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n')) >= 0)
-                {
-                    if (JsonNode.Parse(buffer.AsSpan(start, length)) is JsonObject message)
+                    if (JsonNode.Parse(rest.Slice(0, end).ToArray()) is JsonObject message)
                     {
                         Take(message);
                     }
-                    start += length + 1;
+                    rest = rest.Slice(rest.GetPosition(1, end));
                 }
+                if (result.IsCompleted || rest.Length > MaxLine)
+                {
+                    return;
+                }
+                reader.AdvanceTo(rest.Start, rest.End);
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or System.Text.Json.JsonException or InvalidOperationException or FormatException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException or JsonException or InvalidOperationException or FormatException)
         {
             // Gone (ECONNRESET is an end as well), or no QMP.
         }
         finally
         {
+            await reader.CompleteAsync().ConfigureAwait(false);
             Fail();
         }
     }
@@ -239,5 +229,6 @@ internal sealed class QmpClient : IAsyncDisposable
     {
         _socket.Dispose();
         await _reader.ConfigureAwait(false);
+        // _sending is left to the collector: a command may still be on its way to it.
     }
 }

@@ -1,0 +1,40 @@
+using Kuasar.Vmm.Contracts;
+
+namespace Kuasar.Vmm.Hypervisors.Qemu;
+
+internal sealed partial class QemuMachine
+{
+    /// <inheritdoc cref="VirtualMachine.TakeOverAsync"/>
+    internal Task RecoverAsync(CancellationToken cancellationToken) => TakeOverAsync(SettleAsync, cancellationToken);
+
+    private async Task SettleAsync(CancellationToken cancellationToken)
+    {
+        _events.ExpectStop(State == VmState.Paused);
+        if (!await ConnectAsync(cancellationToken).ConfigureAwait(false))
+        {
+            throw new VmException(VmError.Ended, $"QEMU does not listen at {MonitorPath}");
+        }
+        switch (await StatusAsync(cancellationToken).ConfigureAwait(false), State)
+        {
+            // It was being paused or resumed: what had been written down holds.
+            case ("paused" or "prelaunch" or "postmigrate", VmState.Running):
+                await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
+                break;
+            case ("running", VmState.Paused):
+                await AskAsync("stop", null, cancellationToken).ConfigureAwait(false);
+                break;
+            case ("internal-error" or "io-error", _):
+                await LookAsync().ConfigureAwait(false);
+                return;
+        }
+        foreach (var device in Record.Devices.Where(device => device.Change != VmDeviceRecord.Types.Change.None && device.Slot.Length > 0).ToArray())
+        {
+            // A guest that stands still keeps it until it runs; then this is the next who takes over's.
+            if (State == VmState.Running)
+            {
+                await UnplugAsync(device, cancellationToken).ConfigureAwait(false);
+                Note(record => record.Devices.Remove(device));
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
+
+namespace Kuasar.Vmm.Tests.Support;
+
+/// <summary>What real guests need.</summary>
+internal static class Programs
+{
+    internal static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Path.Combine(Root, "artifacts/vmm/guest");
+
+    internal static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Path.Combine(Root, "artifacts/vmm/prefix");
+
+    private static string Root { get; } = FindRoot();
+
+    internal static QemuOptions Options { get; } = QemuOptions.FromPrefix(Prefix) with { Accelerator = QemuAccelerator.Tcg };
+
+    /// <summary>Skips the test that calls it where they are missing.</summary>
+    internal static void Require()
+    {
+        Assert.SkipUnless(Environment.UserName == "root", "needs root: virtiofsd");
+        Assert.SkipUnless(File.Exists(Path.Combine(Image, "initrd.img")), $"no guest image in {Image}: run eng/guest-image.sh");
+        Assert.SkipUnless(File.Exists(Path.Combine(Prefix, "usr/bin/qemu-system-x86_64")), $"no QEMU in {Prefix}: run eng/vmm.sh");
+    }
+
+    private static string FindRoot()
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "Kuasar.Lib.sln")))
+        {
+            folder = Path.GetDirectoryName(folder) ?? throw new DirectoryNotFoundException("the repository's root");
+        }
+        return folder;
+    }
+}
