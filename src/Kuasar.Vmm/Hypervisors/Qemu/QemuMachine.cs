@@ -11,7 +11,7 @@ internal sealed partial class QemuMachine : VirtualMachine
 {
     private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized";
 
-    private static readonly TimeSpan s_settling = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_settling = TimeSpan.FromMilliseconds(100);
 
     private readonly QemuOptions _options;
     private readonly KvmProbe _kvm;
