@@ -31,7 +31,11 @@ public sealed class RecoveryTests
         await guest.TakeOverAsync(record => record.State = VmRecord.Types.State.Running);
         Assert.Equal("kept", await guest.RunAsync("cat /run/memory"));
 
-        await guest.TakeOverAsync(record => record.Devices.First(device => device.Id == "hot").Change = VmDeviceRecord.Types.Change.Adding);
+        await guest.TakeOverAsync(record =>
+        {
+            record.State = VmRecord.Types.State.Running;
+            record.Devices.First(device => device.Id == "hot").Change = VmDeviceRecord.Types.Change.Adding;
+        });
         Assert.DoesNotContain("vda", await guest.RunAsync("ls /sys/block"), StringComparison.Ordinal);
         Assert.DoesNotContain(guest.Saved.Devices, device => device.Id == "hot");
     }
