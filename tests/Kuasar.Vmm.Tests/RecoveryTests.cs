@@ -24,13 +24,18 @@ public sealed class RecoveryTests
         await guest.TakeOverAsync();
         Assert.Equal(VmState.Paused, guest.Machine.State);
         await guest.Machine.ResumeAsync(CancellationToken.None);
+        Assert.Equal("kept", await guest.RunAsync("cat /run/memory"));
 
         // It had been written down as running when the earlier manager died, and had been stopped already.
         await guest.Machine.PauseAsync(CancellationToken.None);
         await guest.TakeOverAsync(record => record.State = VmRecord.Types.State.Running);
         Assert.Equal("kept", await guest.RunAsync("cat /run/memory"));
 
-        await guest.TakeOverAsync(record => record.Devices.First(device => device.Id == "hot").Change = VmDeviceRecord.Types.Change.Adding);
+        await guest.TakeOverAsync(record =>
+        {
+            record.State = VmRecord.Types.State.Running;
+            record.Devices.First(device => device.Id == "hot").Change = VmDeviceRecord.Types.Change.Adding;
+        });
         Assert.DoesNotContain("vda", await guest.RunAsync("ls /sys/block"), StringComparison.Ordinal);
         Assert.DoesNotContain(guest.Saved.Devices, device => device.Id == "hot");
     }
