@@ -2,6 +2,7 @@
 //
 // vsock serve vsock://CID:PORT          AF_VSOCK (CID 4294967295 is any)
 // vsock serve hvsock://PATH:PORT        a hybrid socket as hypervisors have it; the port does not count
+// vsock serve unix://PATH               what a guest dials through a hybrid socket: PATH is the socket's with _PORT
 // vsock client ADDRESS COUNT            prints median and 99th percentile in nanoseconds
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,7 +19,7 @@
 enum { SIZE = 64, WARM_UP = 500 };
 
 struct address {
-  int hybrid;
+  int native, hybrid;
   unsigned cid, port;
   char path[108];
 };
@@ -30,9 +31,9 @@ static void fail(const char *what) {
 
 static struct address parse(const char *text) {
   struct address a = {0};
-  if (sscanf(text, "vsock://%u:%u", &a.cid, &a.port) == 2) return a;
+  a.native = sscanf(text, "vsock://%u:%u", &a.cid, &a.port) == 2;
   a.hybrid = sscanf(text, "hvsock://%107[^:]:%u", a.path, &a.port) == 2;
-  if (!a.hybrid) {
+  if (!a.native && !a.hybrid && sscanf(text, "unix://%107s", a.path) != 1) {
     fprintf(stderr, "%s is no address\n", text);
     exit(2);
   }
@@ -43,8 +44,8 @@ static int open_socket(struct address *a, int serve) {
   struct sockaddr_vm vm = {.svm_family = AF_VSOCK, .svm_cid = a->cid, .svm_port = a->port};
   struct sockaddr_un un = {.sun_family = AF_UNIX};
   strcpy(un.sun_path, a->path);
-  struct sockaddr *where = a->hybrid ? (struct sockaddr *)&un : (struct sockaddr *)&vm;
-  socklen_t length = a->hybrid ? sizeof un : sizeof vm;
+  struct sockaddr *where = a->native ? (struct sockaddr *)&vm : (struct sockaddr *)&un;
+  socklen_t length = a->native ? sizeof vm : sizeof un;
   int fd = socket(where->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) fail("socket");
   if (serve) {

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using GuestAgent.Network;
 using GuestAgent.Pods;
 using GuestAgent.Services;
+using Kuasar.Linux;
 using Kuasar.Protocol;
 using Kuasar.Sandbox;
 using Microsoft.Extensions.Logging;
@@ -39,6 +40,10 @@ internal sealed class Agent : IAsyncDisposable
     {
         using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+        if (Environment.ProcessId == 1)
+        {
+            Libc.KeepRuntimeFromReaping();
+        }
         using var accepting = new CancellationTokenSource();
         var serving = Task.WhenAll(sources.Select(source => _tasks.Server.ServeAsync(source, accepting.Token)));
         await _stop.Task;

@@ -166,6 +166,20 @@ public sealed class MachineTests(MachineBed bed) : IClassFixture<MachineBed>
     }
 
     [Fact]
+    public async Task Codes_of_many_containers_are_their_own()
+    {
+        using var agent = await bed.OpenAsync();
+        // Bit 16 is SIGCHLD: .NET would reap as pid 1.
+        var caught = await ShellAsync(agent, "sed -n s/^SigCgt:.//p /proc/1/status");
+        Assert.Equal(0ul, ulong.Parse(caught, System.Globalization.NumberStyles.HexNumber, null) & (1ul << 16));
+        for (var round = 0; round < 8; round++)
+        {
+            var runs = Enumerable.Range(1, 5).Select(code => agent.RunAsync(bed.NewId("many"), "sh", "-c", $"sleep 0.1; exit {code}")).ToList();
+            Assert.Equal([1u, 2, 3, 4, 5], (await Task.WhenAll(runs)).Select(result => result.Code));
+        }
+    }
+
+    [Fact]
     public async Task Processor_that_is_plugged_in_is_used()
     {
         using var agent = await bed.OpenAsync();

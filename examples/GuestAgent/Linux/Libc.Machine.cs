@@ -28,6 +28,19 @@ internal static unsafe partial class Libc
         return LastError == EEXIST ? false : throw Error($"load {path}");
     }
 
+    /// <summary>
+    /// As pid 1, .NET itself reaps whatever child ends (wait4(-1) at each SIGCHLD), and who asks for that child's code finds nothing. Without its
+    /// handler it does not. To be called when it has installed that: after the first <see cref="PosixSignalRegistration"/>; it does so once.
+    /// </summary>
+    internal static void KeepRuntimeFromReaping()
+    {
+        const int SIGCHLD = 17, SIG_DFL = 0, SIG_ERR = -1;
+        if (signal(SIGCHLD, SIG_DFL) == SIG_ERR)
+        {
+            throw Error("signal(SIGCHLD)");
+        }
+    }
+
     /// <summary>How many files this process and its children may have open.</summary>
     internal static void SetOpenFilesLimit(ulong limit)
     {
@@ -80,6 +93,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int bind(int fd, byte* address, uint length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint signal(int number, nint handler);
 
     [LibraryImport("libc")]
     private static partial void sync();

@@ -12,7 +12,6 @@ internal static unsafe partial class Libc
         EHOSTUNREACH = 113, EINPROGRESS = 115;
 
     private const int AF_VSOCK = 40, SOCK_NONBLOCK = 0x800, SO_ERROR = 4;
-    private const short POLLIN = 1, POLLOUT = 4;
 
     /// <summary>
     /// struct sockaddr_vm { u16 family; u16 reserved; u32 port; u32 cid; u8 flags; u8 zero[3]; }, 16 bytes.
@@ -70,50 +69,8 @@ internal static unsafe partial class Libc
     /// <summary>Waits until a connect has ended; false when the time is over first.</summary>
     internal static bool WaitWritable(SafeSocketHandle handle, TimeSpan timeout)
     {
-        var entry = new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = POLLOUT };
+        var entry = new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = (short)POLLOUT };
         return Poll(&entry, 1, (int)timeout.TotalMilliseconds) > 0;
-    }
-
-    /// <summary>recv(2), whatever mode the socket is in: the count, 0 at the end, or -errno.</summary>
-    internal static int ReceiveWaiting(SafeSocketHandle handle, Span<byte> buffer)
-    {
-        fixed (byte* start = buffer)
-        {
-            while (true)
-            {
-                var count = (int)recv(handle, start, (nuint)buffer.Length, 0);
-                if (count >= 0)
-                {
-                    return count;
-                }
-                if (LastError == EAGAIN)
-                {
-                    WaitReadable(handle);
-                }
-                else if (LastError is not EINTR and var error)
-                {
-                    return -error;
-                }
-            }
-        }
-    }
-
-    private static void WaitReadable(SafeSocketHandle handle)
-    {
-        var held = false;
-        try
-        {
-            handle.DangerousAddRef(ref held);
-            var entry = new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = POLLIN };
-            Poll(&entry, 1, -1);
-        }
-        finally
-        {
-            if (held)
-            {
-                handle.DangerousRelease();
-            }
-        }
     }
 
     /// <summary>Waits for the socket without end; false when the other one has become readable.</summary>
@@ -121,8 +78,8 @@ internal static unsafe partial class Libc
     {
         var entries = stackalloc PollEntry[2]
         {
-            new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = POLLIN },
-            new PollEntry { Fd = (int)stop.DangerousGetHandle(), Events = POLLIN },
+            new PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = (short)POLLIN },
+            new PollEntry { Fd = (int)stop.DangerousGetHandle(), Events = (short)POLLIN },
         };
         Poll(entries, 2, -1);
         return entries[1].Happened == 0;
@@ -187,9 +144,6 @@ internal static unsafe partial class Libc
         internal short Events;
         internal short Happened;
     }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial nint recv(SafeSocketHandle fd, byte* buffer, nuint count, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int bind(int fd, void* address, uint length);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using Kuasar.Linux;
 
 namespace Kuasar.Vmm.Vsock;
 
@@ -21,41 +22,38 @@ internal static class HybridVsock
 
     internal static async ValueTask<VsockStream> ConnectAsync(VsockEndPoint endPoint, CancellationToken cancellationToken)
     {
-        var address = new UnixDomainSocketEndPoint(endPoint.Path!);
-        Socket? socket = null;
+        var stream = new VsockStream(await OpenAsync(endPoint, cancellationToken).ConfigureAwait(false), endPoint);
         try
         {
-            socket = await OpenAsync(address, endPoint, cancellationToken).ConfigureAwait(false);
             var request = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"CONNECT {endPoint.Port}\n"));
-            for (var sent = 0; sent < request.Length;)
-            {
-                sent += await socket.SendAsync(request.AsMemory(sent), cancellationToken).ConfigureAwait(false);
-            }
-            await ReadReplyAsync(socket, endPoint, cancellationToken).ConfigureAwait(false);
-            return new VsockStream(socket, endPoint);
+            await stream.WriteAsync(request, cancellationToken).ConfigureAwait(false);
+            await ReadReplyAsync(stream, endPoint, cancellationToken).ConfigureAwait(false);
+            return stream;
         }
-        catch (SocketException error)
+        catch (VsockException error) when (error.Reason == VsockFailure.Lost)
         {
-            socket?.Dispose();
+            await stream.DisposeAsync().ConfigureAwait(false);
             // The daemon resets what it cannot give to a driver.
             throw new VsockException(VsockFailure.NotReady, $"{endPoint}: the guest's vsock is not up ({error.Message})", error);
         }
         catch
         {
-            socket?.Dispose();
+            await stream.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
 
-    private static async ValueTask<Socket> OpenAsync(
-        UnixDomainSocketEndPoint address, VsockEndPoint endPoint, CancellationToken cancellationToken)
+    private static async ValueTask<Socket> OpenAsync(VsockEndPoint endPoint, CancellationToken cancellationToken)
     {
+        var address = new UnixDomainSocketEndPoint(endPoint.Path!);
         while (true)
         {
-            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            cancellationToken.ThrowIfCancellationRequested();
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
             try
             {
-                await socket.ConnectAsync(address, cancellationToken).ConfigureAwait(false);
+                // A unix socket connects at once or not at all. Not ConnectAsync: it would leave the socket in .NET's event loop.
+                socket.Connect(address);
                 return socket;
             }
             catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
@@ -77,13 +75,13 @@ internal static class HybridVsock
         }
     }
 
-    private static async ValueTask ReadReplyAsync(Socket socket, VsockEndPoint endPoint, CancellationToken cancellationToken)
+    private static async ValueTask ReadReplyAsync(VsockStream stream, VsockEndPoint endPoint, CancellationToken cancellationToken)
     {
         var reply = new byte[MaxReply];
         var length = 0;
         while (true)
         {
-            var seen = await socket.ReceiveAsync(reply.AsMemory(length), SocketFlags.Peek, cancellationToken).ConfigureAwait(false);
+            var seen = await stream.ReceiveAsync(reply.AsMemory(length), Libc.MSG_PEEK, cancellationToken).ConfigureAwait(false);
             if (seen == 0)
             {
                 throw length == 0
@@ -92,8 +90,8 @@ internal static class HybridVsock
             }
             var end = reply.AsSpan(length, seen).IndexOf((byte)'\n');
             // All that was seen is there, so this does not wait; it may only take no more than the line.
-            length += await socket.ReceiveAsync(
-                reply.AsMemory(length, end < 0 ? seen : end + 1), SocketFlags.None, cancellationToken).ConfigureAwait(false);
+            length += await stream.ReadAsync(
+                reply.AsMemory(length, end < 0 ? seen : end + 1), cancellationToken).ConfigureAwait(false);
             if (end >= 0)
             {
                 break;

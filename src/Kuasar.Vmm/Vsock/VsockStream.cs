@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Kuasar.Linux;
 using Kuasar.Protocol;
+using Kuasar.Vmm.Vsock;
 
 namespace Kuasar.Vmm;
 
@@ -18,9 +20,12 @@ public sealed class VsockStream : Stream
     /// <summary>Bytes in one system call over AF_VSOCK.</summary>
     public const int MaxNativeWrite = 32 * 1024;
 
+    private static readonly TimeSpan s_briskWait = TimeSpan.FromMilliseconds(1);
+
     private readonly Socket _socket;
     private readonly int _maxWrite;
-    private int _disposed;
+    private bool _brisk; // the reader's
+    private readonly CancellationTokenSource _disposed = new();
 
     internal VsockStream(Socket socket, VsockEndPoint remote)
     {
@@ -65,46 +70,62 @@ public sealed class VsockStream : Stream
     }
 
     /// <inheritdoc/>
-    /// <remarks>Waits in the kernel itself: .NET's blocking calls go by its event loop once a socket was used asynchronously.</remarks>
     public override int Read(Span<byte> buffer)
     {
-        var count = Libc.ReceiveWaiting(_socket.SafeHandle, buffer);
-        return count >= 0 ? count : throw Lost(new LinuxException("recv", -count));
+        int count;
+        while ((count = Libc.TryReceive(_socket.SafeHandle, buffer)) == -Libc.EAGAIN)
+        {
+            Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, Timeout.InfiniteTimeSpan);
+        }
+        return Checked("recv", count);
     }
 
     /// <inheritdoc/>
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        try
-        {
-            return await _socket.ReceiveAsync(buffer, cancellationToken).ConfigureAwait(false);
-        }
-        catch (SocketException error)
-        {
-            throw Lost(error);
-        }
-    }
+    /// <remarks>
+    /// While answers come within a millisecond it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
+    /// is silent for longer holds no thread. Without room in the buffer it waits until there is something to read.
+    /// </remarks>
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        ReceiveAsync(buffer, 0, cancellationToken);
 
     /// <inheritdoc/>
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
+    internal async ValueTask<int> ReceiveAsync(Memory<byte> buffer, int flags, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var count = buffer.IsEmpty ? Peek() : Libc.TryReceive(_socket.SafeHandle, buffer.Span, flags);
+            if (count != -Libc.EAGAIN)
+            {
+                return Checked("recv", count);
+            }
+            if (!(_brisk && (_brisk = Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, s_briskWait))))
+            {
+                var start = Stopwatch.GetTimestamp();
+                await WaitAsync(ReadyPoller.Reads, cancellationToken).ConfigureAwait(false);
+                _brisk = Stopwatch.GetElapsedTime(start) < s_briskWait;
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<byte> buffer)
     {
-        try
+        while (!buffer.IsEmpty)
         {
-            while (!buffer.IsEmpty)
+            var count = Libc.TrySend(_socket.SafeHandle, buffer[..Math.Min(buffer.Length, _maxWrite)]);
+            if (count == -Libc.EAGAIN)
             {
-                buffer = buffer[_socket.Send(buffer[..Math.Min(buffer.Length, _maxWrite)])..];
+                Libc.WaitReady(_socket.SafeHandle, Libc.POLLOUT, Timeout.InfiniteTimeSpan);
+                continue;
             }
-        }
-        catch (SocketException error)
-        {
-            throw Lost(error);
+            buffer = buffer[Checked("send", count)..];
         }
     }
 
@@ -114,17 +135,16 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        try
+        while (!buffer.IsEmpty)
         {
-            while (!buffer.IsEmpty)
+            cancellationToken.ThrowIfCancellationRequested();
+            var count = Libc.TrySend(_socket.SafeHandle, buffer.Span[..Math.Min(buffer.Length, _maxWrite)]);
+            if (count == -Libc.EAGAIN)
             {
-                var part = buffer[..Math.Min(buffer.Length, _maxWrite)];
-                buffer = buffer[await _socket.SendAsync(part, cancellationToken).ConfigureAwait(false)..];
+                await WaitAsync(ReadyPoller.Writes, cancellationToken).ConfigureAwait(false);
+                continue;
             }
-        }
-        catch (SocketException error)
-        {
-            throw Lost(error);
+            buffer = buffer[Checked("send", count)..];
         }
     }
 
@@ -149,8 +169,9 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing && Interlocked.Exchange(ref _disposed, 1) == 0)
+        if (disposing && !_disposed.IsCancellationRequested)
         {
+            _disposed.Cancel();
             try
             {
                 // A read that waits in the kernel keeps the descriptor open.
@@ -165,5 +186,37 @@ public sealed class VsockStream : Stream
         base.Dispose(disposing);
     }
 
-    private VsockException Lost(Exception error) => new(VsockFailure.Lost, $"{RemoteEndPoint}: {error.Message}", error);
+    /// <summary>0 when there is something to read, the end included; or -errno.</summary>
+    private int Peek()
+    {
+        Span<byte> one = stackalloc byte[1];
+        return Math.Min(0, Libc.TryReceive(_socket.SafeHandle, one, Libc.MSG_PEEK));
+    }
+
+    private async ValueTask WaitAsync(ReadyPoller poller, CancellationToken cancellationToken)
+    {
+        using var linked = cancellationToken.CanBeCanceled
+            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token)
+            : null;
+        try
+        {
+            await poller.WaitAsync(_socket.SafeHandle, linked?.Token ?? _disposed.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (_disposed.IsCancellationRequested)
+        {
+            throw new ObjectDisposedException(nameof(VsockStream));
+        }
+        catch (OperationCanceledException)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
+    }
+
+    private int Checked(string call, int count) =>
+        count > 0 ? count
+        : _disposed.IsCancellationRequested ? throw new ObjectDisposedException(nameof(VsockStream)) // not the other side's end
+        : count == 0 ? 0
+        : throw new VsockException(VsockFailure.Lost, $"{RemoteEndPoint}: {new LinuxException(call, -count).Message}");
+
+    private VsockException Lost(SocketException error) => new(VsockFailure.Lost, $"{RemoteEndPoint}: {error.Message}", error);
 }

@@ -1,0 +1,89 @@
+using System.Net.Sockets;
+using Kuasar.Linux;
+
+namespace Kuasar.Vmm.Vsock;
+
+/// <summary>
+/// An epoll and its thread, for sockets that wait. Each wait is one event (EPOLLONESHOT) and leaves nothing behind, so that a socket which is
+/// read without waiting wakes nobody else, as it would in .NET's event loop. One wait a socket at a time: reads and writes have a poller each.
+/// </summary>
+internal sealed class ReadyPoller
+{
+    private const int MaxEvents = 64;
+
+    private static readonly Lazy<ReadyPoller> s_reads = new(static () => new ReadyPoller(Libc.POLLIN, "vsock reads"));
+    private static readonly Lazy<ReadyPoller> s_writes = new(static () => new ReadyPoller(Libc.POLLOUT, "vsock writes"));
+
+    private readonly int _epoll = Libc.CreateEpoll();
+    private readonly uint _events;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<ulong, TaskCompletionSource> _waits = []; // by a number of their own: descriptors are used again
+    private ulong _lastWait;
+
+    private ReadyPoller(uint events, string name)
+    {
+        _events = events;
+        // For as long as the process: it has no state but the waits.
+        new Thread(Run, 256 * 1024) { IsBackground = true, Name = name }.UnsafeStart();
+    }
+
+    internal static ReadyPoller Reads => s_reads.Value;
+
+    internal static ReadyPoller Writes => s_writes.Value;
+
+    /// <summary>Completes on the pool when the socket is ready, or has failed.</summary>
+    /// <exception cref="OperationCanceledException">Nobody wants to know any more.</exception>
+    internal async Task WaitAsync(SafeSocketHandle socket, CancellationToken cancellationToken)
+    {
+        var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        ulong wait;
+        lock (_lock)
+        {
+            wait = ++_lastWait;
+            _waits.Add(wait, ready);
+        }
+        var held = false;
+        try
+        {
+            // The number stays this socket's until it is out of the epoll again.
+            socket.DangerousAddRef(ref held);
+            Libc.AddToEpoll(_epoll, socket, _events, wait);
+            try
+            {
+                await ready.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                Libc.RemoveFromEpoll(_epoll, socket);
+            }
+        }
+        finally
+        {
+            if (held)
+            {
+                socket.DangerousRelease();
+            }
+            lock (_lock)
+            {
+                _waits.Remove(wait);
+            }
+        }
+    }
+
+    private void Run()
+    {
+        Span<ulong> fired = stackalloc ulong[MaxEvents];
+        while (true)
+        {
+            var count = Libc.WaitEpoll(_epoll, fired);
+            for (var i = 0; i < count; i++)
+            {
+                lock (_lock)
+                {
+                    // Gone, if it was cancelled meanwhile.
+                    _waits.GetValueOrDefault(fired[i])?.TrySetResult();
+                }
+            }
+        }
+    }
+}
