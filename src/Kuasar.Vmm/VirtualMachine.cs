@@ -75,7 +75,9 @@ public abstract partial class VirtualMachine : IAsyncDisposable
         }
     }, cancellationToken);
 
-    /// <summary>Stops the vcpus. vsock dials of this library wait until it is resumed.</summary>
+    /// <summary>
+    /// Stops the vcpus. What <see cref="ConnectAsync"/> has dialled waits until it is resumed, as new dials do: writes, and the ends of connections.
+    /// </summary>
     /// <exception cref="VmException">Unsupported, WrongState, Refused, TimedOut, Ended.</exception>
     public Task PauseAsync(CancellationToken cancellationToken) => InTurnAsync("pause", VmCapabilities.Pause, [VmState.Running], async () =>
     {
@@ -207,7 +209,9 @@ public abstract partial class VirtualMachine : IAsyncDisposable
     {
         var endPoint = EndPoint(port);
         using var pass = await _dials.EnterAsync(cancellationToken).ConfigureAwait(false);
-        return await endPoint.ConnectAsync(timeout, cancellationToken).ConfigureAwait(false);
+        var stream = await endPoint.ConnectAsync(timeout, cancellationToken).ConfigureAwait(false);
+        stream.Gate = _dials;
+        return stream;
     }
 
     private async Task InTurnAsync(string verb, VmCapabilities needs, VmState[] states, Func<Task> action, CancellationToken cancellationToken)

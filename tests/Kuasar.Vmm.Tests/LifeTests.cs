@@ -5,6 +5,8 @@ namespace Kuasar.Vmm.Tests;
 /// <summary>From the boot to an end in peace.</summary>
 public sealed class LifeTests
 {
+    private static readonly TimeSpan s_dial = TimeSpan.FromSeconds(5);
+
     [Fact]
     public async Task AGuestBootsPausesResumesAndPowersOff()
     {
@@ -17,14 +19,20 @@ public sealed class LifeTests
         var processes = guest.Saved.Processes;
         Assert.Equal(["hypervisor", "state", "vsock"], processes.Select(process => process.Role).Order());
 
+        var (open, closing) = (await machine.ConnectAsync(AgentClient.Port, s_dial, CancellationToken.None), await machine.ConnectAsync(AgentClient.Port, s_dial, CancellationToken.None));
         await machine.PauseAsync(CancellationToken.None);
         Assert.Equal(VmState.Paused, machine.State);
+        // Neither may a byte, or the end of a connection, reach it.
+        var write = open.WriteAsync(new byte[1]).AsTask();
+        await closing.DisposeAsync();
         // A dial would wedge the vsock of a machine that stands still: it waits.
         var answer = guest.RunAsync("echo awake");
         await Task.Delay(300);
-        Assert.False(answer.IsCompleted);
+        Assert.False(answer.IsCompleted || write.IsCompleted);
         await machine.ResumeAsync(CancellationToken.None);
         Assert.Equal("awake", await answer);
+        await write;
+        await open.DisposeAsync();
 
         // The agent heeds the power button.
         var exit = await machine.PowerDownAsync(TimeSpan.FromSeconds(20), CancellationToken.None);

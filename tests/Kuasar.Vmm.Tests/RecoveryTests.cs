@@ -24,6 +24,7 @@ public sealed class RecoveryTests
         await guest.TakeOverAsync();
         Assert.Equal(VmState.Paused, guest.Machine.State);
         await guest.Machine.ResumeAsync(CancellationToken.None);
+        Assert.Equal("kept", await guest.RunAsync("cat /run/memory"));
 
         // It had been written down as running when the earlier manager died, and had been stopped already.
         await guest.Machine.PauseAsync(CancellationToken.None);

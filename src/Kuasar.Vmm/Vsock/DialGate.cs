@@ -1,7 +1,7 @@
 namespace Kuasar.Vmm.Vsock;
 
 /// <summary>
-/// Keeps dials and pauses apart: a CONNECT to a guest that is stopped wedges vhost-device-vsock for good. While the gate is shut dials
+/// Keeps dials, and writes and ends of connections, and pauses apart: a byte to a guest that is stopped wedges vhost-device-vsock for good. While the gate is shut dials
 /// wait; shutting it waits for those under way.
 /// </summary>
 internal sealed class DialGate
@@ -27,6 +27,15 @@ internal sealed class DialGate
                 opened = _shut.Task;
             }
             await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Completes when the gate is open; at once, when it is.</summary>
+    internal Task WhenOpenAsync(CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            return _shut is null ? Task.CompletedTask : _shut.Task.WaitAsync(cancellationToken);
         }
     }
 

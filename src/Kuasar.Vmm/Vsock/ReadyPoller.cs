@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using Kuasar.Linux;
+using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Vmm.Vsock;
 
@@ -9,16 +10,14 @@ namespace Kuasar.Vmm.Vsock;
 /// </summary>
 internal sealed class ReadyPoller
 {
-    private const int MaxEvents = 64;
-
     private static readonly Lazy<ReadyPoller> s_reads = new(static () => new ReadyPoller(Libc.POLLIN, "vsock reads"));
     private static readonly Lazy<ReadyPoller> s_writes = new(static () => new ReadyPoller(Libc.POLLOUT, "vsock writes"));
 
-    private readonly int _epoll = Libc.CreateEpoll();
+    private readonly SafeFileHandle _epoll = Libc.Epoll();
     private readonly uint _events;
     private readonly Lock _lock = new();
-    private readonly Dictionary<ulong, TaskCompletionSource> _waits = []; // by a number of their own: descriptors are used again
-    private ulong _lastWait;
+    private readonly Dictionary<long, TaskCompletionSource> _waits = []; // by a number of their own: descriptors are used again
+    private long _lastWait;
 
     private ReadyPoller(uint events, string name)
     {
@@ -36,7 +35,7 @@ internal sealed class ReadyPoller
     internal async Task WaitAsync(SafeSocketHandle socket, CancellationToken cancellationToken)
     {
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        ulong wait;
+        long wait;
         lock (_lock)
         {
             wait = ++_lastWait;
@@ -47,14 +46,14 @@ internal sealed class ReadyPoller
         {
             // The number stays this socket's until it is out of the epoll again.
             socket.DangerousAddRef(ref held);
-            Libc.AddToEpoll(_epoll, socket, _events, wait);
+            Libc.AddEpoll(_epoll, socket, _events, wait);
             try
             {
                 await ready.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             }
             finally
             {
-                Libc.RemoveFromEpoll(_epoll, socket);
+                Libc.RemoveEpoll(_epoll, socket);
             }
         }
         finally
@@ -72,17 +71,13 @@ internal sealed class ReadyPoller
 
     private void Run()
     {
-        Span<ulong> fired = stackalloc ulong[MaxEvents];
         while (true)
         {
-            var count = Libc.WaitEpoll(_epoll, fired);
-            for (var i = 0; i < count; i++)
+            var wait = Libc.WaitEpoll(_epoll);
+            lock (_lock)
             {
-                lock (_lock)
-                {
-                    // Gone, if it was cancelled meanwhile.
-                    _waits.GetValueOrDefault(fired[i])?.TrySetResult();
-                }
+                // Gone, if it was cancelled meanwhile.
+                _waits.GetValueOrDefault(wait)?.TrySetResult();
             }
         }
     }

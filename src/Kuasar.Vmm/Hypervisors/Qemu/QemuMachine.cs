@@ -11,6 +11,8 @@ internal sealed partial class QemuMachine : VirtualMachine
 {
     private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized";
 
+    private static readonly TimeSpan s_settling = TimeSpan.FromMilliseconds(100);
+
     private readonly QemuOptions _options;
     private readonly KvmProbe _kvm;
     private readonly VmConfig? _config; // null: taken over
@@ -57,6 +59,11 @@ internal sealed partial class QemuMachine : VirtualMachine
 
     private protected override async Task PauseCoreAsync(CancellationToken cancellationToken)
     {
+        if (Record.ContextId != 0)
+        {
+            // What was sent before is the guest's by then. A byte that reached vhost-device-vsock later would leave it deaf for good.
+            await Task.Delay(s_settling, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
+        }
         _events.ExpectStop(true);
         try
         {
