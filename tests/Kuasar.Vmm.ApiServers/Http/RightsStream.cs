@@ -7,7 +7,7 @@ namespace Kuasar.Vmm.ApiServers.Http;
 /// <summary>A connection that keeps the open files which come beside its bytes (SCM_RIGHTS), until they are taken.</summary>
 internal sealed unsafe partial class RightsStream(Socket socket) : NetworkStream(socket, ownsSocket: true)
 {
-    private const int MaxHandles = 16, Header = 16, CloseOnExec = 0x40000000;
+    private const int MaxHandles = 16, Header = 16, CloseOnExec = 0x40000000, EINTR = 4, EAGAIN = 11;
 
     private readonly List<SafeFileHandle> _files = [];
 
@@ -29,10 +29,15 @@ internal sealed unsafe partial class RightsStream(Socket socket) : NetworkStream
             var vector = stackalloc nint[2] { (nint)p, buffer.Length };
             var control = stackalloc byte[Header + MaxHandles * sizeof(int)];
             var message = stackalloc nint[7] { 0, 0, (nint)vector, 1, (nint)control, Header + MaxHandles * sizeof(int), 0 };
-            var length = (int)recvmsg((int)Socket.Handle, message, CloseOnExec);
-            if (length < 0)
+            int length;
+            while ((length = (int)recvmsg((int)Socket.Handle, message, CloseOnExec)) < 0)
             {
-                throw new IOException($"recvmsg: {Marshal.GetLastPInvokeError()}");
+                // A socket that has been written to asynchronously does not block any more.
+                if (Marshal.GetLastPInvokeError() is not (EINTR or EAGAIN) || !Socket.Poll(Timeout.InfiniteTimeSpan, SelectMode.SelectRead))
+                {
+                    throw new IOException($"recvmsg: {Marshal.GetLastPInvokeError()}");
+                }
+                (message[4], message[5]) = ((nint)control, Header + MaxHandles * sizeof(int));
             }
             for (var at = Header; message[5] > Header && at < *(nint*)control; at += sizeof(int))
             {

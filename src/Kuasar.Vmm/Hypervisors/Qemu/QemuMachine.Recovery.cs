@@ -27,8 +27,17 @@ internal sealed partial class QemuMachine
                 await LookAsync().ConfigureAwait(false);
                 return;
         }
-        foreach (var device in Record.Devices.Where(device => device.Change != VmDeviceRecord.Types.Change.None && device.Slot.Length > 0).ToArray())
+        foreach (var device in Record.Devices.Where(device => device.Change != VmDeviceRecord.Types.Change.None).ToArray())
         {
+            if (device.Slot.Length == 0)
+            {
+                if (device.Change == VmDeviceRecord.Types.Change.Adding)
+                {
+                    // A slot is written down before QEMU is asked for anything.
+                    Note(record => record.Devices.Remove(device));
+                }
+                continue;
+            }
             // A guest that stands still keeps it until it runs; then this is the next who takes over's.
             if (State == VmState.Running)
             {
