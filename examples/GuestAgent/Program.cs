@@ -17,7 +17,8 @@ static async Task<int> RunMachineAsync()
         agent.Network.StartLoopback();
         PowerButton.Watch(agent.Stop);
         HotPlug.Watch();
-        await using var source = VsockEndPoint.Native(VsockEndPoint.AnyCid, AgentClient.Port).Listen();
+        await using var source = new HostConnections(VsockEndPoint.Native(VsockEndPoint.AnyCid, AgentClient.Port).Listen());
+        Machine.Note("serves");
         await Task.WhenAll(agent.RunAsync([source]), CallHomeAsync(options.ReadyPort));
     }
     Machine.PowerOff();

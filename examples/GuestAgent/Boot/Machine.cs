@@ -22,6 +22,7 @@ internal static class Machine
     {
         LeaveInitialRoot();
         MountKernel();
+        Note("starts");
         var options = KernelCommandLine.Read();
         Libc.SetOpenFilesLimit(1 << 20);
         LoadModules();
@@ -121,6 +122,13 @@ internal static class Machine
     {
         Libc.UnmountAll(ShareFolder);
         Libc.PowerOff();
+    }
+
+    /// <summary>Into the kernel's log, between its own lines and with its time.</summary>
+    internal static void Note(string text)
+    {
+        using var log = Libc.Open("/dev/kmsg", Libc.O_WRONLY);
+        Libc.WriteAll(log, Encoding.UTF8.GetBytes($"<6>kuasar-guest-agent: {text}\n"), "/dev/kmsg");
     }
 
     /// <summary>To the console, before there is a log.</summary>

@@ -49,9 +49,13 @@ public sealed class ProcessBed : AgentBed
     {
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':');
         var named = (string?[])[Environment.GetEnvironmentVariable("KUASAR_RUNC"), .. folders.SelectMany(folder => (string[])[folder + "/runc", folder + "/crun"])];
-        return named.FirstOrDefault(File.Exists) ??
-            Directory.GetFiles(Path.Combine(Repository, "artifacts"), "runc", new EnumerationOptions { RecurseSubdirectories = true })
-                .FirstOrDefault(path => path.EndsWith("prefix/usr/sbin/runc", StringComparison.Ordinal));
+        return named.Concat(FromTestBed()).FirstOrDefault(File.Exists);
+    }
+
+    private static IEnumerable<string> FromTestBed()
+    {
+        var suites = Path.Combine(Environment.GetEnvironmentVariable("KUASAR_TESTBED") ?? Path.Combine(Repository, "artifacts/testbed"), "dist");
+        return Directory.Exists(suites) ? Directory.GetDirectories(suites).Select(suite => suite + "/prefix/usr/sbin/runc") : [];
     }
 
     public override async ValueTask DisposeAsync()
