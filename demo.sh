@@ -2,12 +2,18 @@
 # The demo: an unmodified containerd runs pods and containers through this library's runc example, one sandboxer process
 # in place of a shim for each pod.
 #
-# usage: ./demo.sh    (as root; KUASAR_* and SUITE as in eng/containerd.sh)
+# usage: ./demo.sh [vmm]    (as root; KUASAR_* and SUITE as in eng/containerd.sh)
+#   vmm   another one: pods in virtual machines (eng/demo-vmm.sh)
 # Installs what it needs, shows every step, checks it, and leaves nothing behind. Exit code 0 when every check held.
 set -euo pipefail
 # shellcheck source=eng/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/eng/lib.sh"
 cd "$repo"
+case ${1:-} in
+  '') ;;
+  vmm) exec eng/demo-vmm.sh ;;
+  *) die "usage: ./demo.sh [vmm]" ;;
+esac
 
 # A test bed of its own, which shares the downloads with the tests'.
 export KUASAR_TESTBED=${KUASAR_TESTBED:-$repo/artifacts/demo}
@@ -22,16 +28,6 @@ run_dir=$KUASAR_TESTBED_RUN/sandboxer
 sandboxer_log=$KUASAR_TESTBED/sandboxer.log
 sandboxer_pid=''
 finished=''
-
-step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; }
-ok() { printf '   ok: %s\n' "$*"; }
-
-# expect WHAT WANTED GOT
-expect() {
-  [ "$2" = "$3" ] || die "$1: wanted '$2', got '$3'"
-  ok "$1: $2"
-}
 
 # One bounded request to containerd, shown.
 demo_ctr() {

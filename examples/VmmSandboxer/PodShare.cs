@@ -31,6 +31,8 @@ internal sealed partial class PodShare(string folder)
             var root = spec["root"] as JsonObject ?? [];
             spec["root"] = new JsonObject { ["path"] = $"{BundleInGuest(container.Id)}/{RootName}", ["readonly"] = root["readonly"]?.DeepClone() ?? false };
             ShareMounts(spec, container.Id, place, sandbox);
+            // Bookworm's crun takes no later one, though it does all that containerd asks for.
+            spec["ociVersion"] = "1.0.2";
             // What is the host's own: its hooks, its security module, its processors' numbers.
             spec.Remove("hooks");
             (spec["process"] as JsonObject)?.Remove("apparmorProfile");

@@ -51,12 +51,13 @@ public abstract class Hypervisor
     private protected abstract VirtualMachine CreateCore(VmConfig config, VmEnvironment environment);
 
     /// <summary>A record of this driver's, for the machine to change.</summary>
-    /// <exception cref="VmException">InvalidConfig: it is another's.</exception>
+    /// <exception cref="VmException">WrongState: it is another's.</exception>
     private protected VmRecord Own(VmRecord record)
     {
         ArgumentNullException.ThrowIfNull(record);
-        VmConfig.Require(record.Hypervisor == Name, $"the machine in {record.WorkDirectory} is one of {record.Hypervisor}, not of {Name}");
-        return record.Clone();
+        return record.Hypervisor == Name
+            ? record.Clone()
+            : throw new VmException(VmError.WrongState, $"the machine in {record.WorkDirectory} is one of {record.Hypervisor}, not of {Name}");
     }
 
     private void Check(VmConfig config, VmEnvironment environment)

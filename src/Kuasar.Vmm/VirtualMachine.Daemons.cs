@@ -8,12 +8,14 @@ public abstract partial class VirtualMachine
 {
     private static readonly TimeSpan s_startLimit = TimeSpan.FromSeconds(10), s_startPoll = TimeSpan.FromMilliseconds(2);
 
+    private string VirtiofsSocket(string id) => Environment.PathOf($"fs-{id}");
+
     /// <summary>Starts the daemon of a shared folder; its role is the device's id.</summary>
     /// <returns>The socket that the hypervisor is to connect to.</returns>
     /// <exception cref="VmException">It did not come up; it has been ended.</exception>
     private protected async Task<string> StartVirtiofsAsync(string id, string directory, VmProgram virtiofsd, CancellationToken cancellationToken)
     {
-        var socket = Environment.PathOf($"fs-{id}");
+        var socket = VirtiofsSocket(id);
         await StartDaemonAsync(id, "virtiofsd", virtiofsd, ["--socket-path", socket, "--shared-dir", directory, "--sandbox", "chroot"], socket, cancellationToken)
             .ConfigureAwait(false);
         return socket;

@@ -152,6 +152,8 @@ public abstract partial class VirtualMachine
         {
             await KillAsync(process).ConfigureAwait(false);
         }
+        Libc.TryRemoveFile(VirtiofsSocket(role));
+        Libc.TryRemoveFile(VirtiofsSocket(role) + ".pid");
         Note(record => record.Processes.Remove(record.Processes.FirstOrDefault(entry => entry.Role == role)));
     }
 
@@ -215,7 +217,9 @@ public abstract partial class VirtualMachine
         _dials.Open();
         if (Directory.Exists(Environment.WorkDirectory))
         {
-            foreach (var file in Directory.EnumerateFiles(Environment.WorkDirectory).Where(file => Libc.SocketInode(file) != 0))
+            // virtiofsd leaves a pid file beside its socket.
+            foreach (var file in Directory.EnumerateFiles(Environment.WorkDirectory).Where(
+                file => Libc.SocketInode(file) != 0 || file.EndsWith(".pid", StringComparison.Ordinal)))
             {
                 Libc.TryRemoveFile(file);
             }

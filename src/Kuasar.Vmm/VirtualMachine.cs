@@ -222,6 +222,11 @@ public abstract partial class VirtualMachine : IAsyncDisposable
             }
             await action().ConfigureAwait(false);
         }
+        catch (Exception e) when (e is IOException and not VmException or UnauthorizedAccessException)
+        {
+            // A program that cannot be started, a file that has gone.
+            throw new VmException(VmError.Unknown, $"{verb}: {e.Message}", e);
+        }
         finally
         {
             _turn.Release();

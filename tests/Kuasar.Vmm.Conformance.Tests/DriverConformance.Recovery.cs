@@ -96,7 +96,7 @@ public abstract partial class DriverConformance
         var machine = await BootAsync();
         var record = _saved!.Clone();
         record.Hypervisor = "another";
-        await RefusedAsync(VmError.InvalidConfig, () => _bench.Hypervisor.RecoverAsync(record, Environment(record.WorkDirectory), Limit));
+        await RefusedAsync(VmError.WrongState, () => _bench.Hypervisor.RecoverAsync(record, Environment(record.WorkDirectory), Limit));
         await _bench.EchoAsync(machine, Limit);
     }
 

@@ -21,11 +21,11 @@ internal static class CloudHypervisorProcess
         var api = new ApiDispatcher(
             CloudHypervisorTable.Table,
             CloudHypervisorTable.Prefix,
-            (method, path, body) =>
+            (request, path, body) =>
             {
                 lock (machine)
                 {
-                    return Routes.Act(machine, path, body);
+                    return Routes.Act(machine, path, body, request.Files);
                 }
             },
             // Version 54 has a list, from the outermost error to its cause.

@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Kuasar.Vmm.ApiServers.Guests;
 using Kuasar.Vmm.ApiServers.Http;
+using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Vmm.ApiServers.CloudHypervisor;
 
@@ -10,26 +11,47 @@ internal sealed partial class Machine
     private static readonly string[] SnapshotFiles = ["config.json", "state.json", "memory-ranges"];
 
     private readonly Dictionary<string, Socket> _daemons = [];
+    private readonly List<SafeFileHandle> _taps = [];
     private int _nextId;
 
-    // A vhost-user daemon serves one connection, and ends with it.
+    // A guest's first frame on each tap that was handed over.
+    private void SendFrames()
+    {
+        foreach (var tap in _taps)
+        {
+            using var frames = new FileStream(tap, FileAccess.Write, bufferSize: 0);
+            frames.Write("a frame of the guest's\n"u8);
+        }
+        _taps.Clear();
+    }
+
+    // A vhost-user daemon serves one connection, and ends with it. One that does not listen yet is tried for a minute; here for a second.
     private void Attach(string id, string path)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
+        for (var i = 0; ; i++)
         {
-            socket.Connect(new UnixDomainSocketEndPoint(path));
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            try
+            {
+                socket.Connect(new UnixDomainSocketEndPoint(path));
+                _daemons[id] = socket;
+                return;
+            }
+            catch (SocketException) when (i < 10)
+            {
+                socket.Dispose();
+                Thread.Sleep(100);
+            }
+            catch (SocketException e)
+            {
+                socket.Dispose();
+                throw new ApiException(500, $"cannot connect to {path}: {e.Message}");
+            }
         }
-        catch (SocketException e)
-        {
-            socket.Dispose();
-            throw new ApiException(500, $"cannot connect to {path}: {e.Message}");
-        }
-        _daemons[id] = socket;
     }
 
     /// <summary>Adds a device; where the guest can find it, or null when there is no guest yet.</summary>
-    internal JsonObject? Add(string kind, JsonObject device)
+    internal JsonObject? Add(string kind, JsonObject device, IReadOnlyList<SafeFileHandle> files)
     {
         var config = Config();
         var list = kind == "disk" ? "disks" : kind;
@@ -39,6 +61,12 @@ internal sealed partial class Machine
         {
             throw new ApiException(409, $"identifier {id} is not unique");
         }
+        if (kind == "net" && files.Count == 0 && device["tap"] is null)
+        {
+            // It would make a tap of its own, which is never what a manager wants.
+            throw new ApiException(400, $"{id} has no tap");
+        }
+        _taps.AddRange(files);
         if (kind == "fs" && config["memory"]?["shared"]?.GetValue<bool>() is not true)
         {
             throw new ApiException(400, "vhost-user needs shared memory");
@@ -57,6 +85,7 @@ internal sealed partial class Machine
         {
             return null;
         }
+        SendFrames();
         _guest.Devices.Add(id);
         return new JsonObject { ["id"] = id, ["bdf"] = Bdf(id) };
     }

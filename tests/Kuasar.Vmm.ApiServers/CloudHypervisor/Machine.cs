@@ -168,6 +168,7 @@ internal sealed partial class Machine(EventMonitor events, TaskCompletionSource<
             _guest = null;
             throw new ApiException(500, $"vsock: {taken.Message}");
         }
+        SendFrames();
         _state = State.Running;
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Kuasar.Vmm.ApiServers.Http;
+using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Vmm.ApiServers.CloudHypervisor;
 
@@ -8,7 +9,7 @@ internal static class Routes
 {
     private static readonly HttpResponse NoContent = new(204);
 
-    internal static HttpResponse Act(Machine machine, string path, JsonObject body)
+    internal static HttpResponse Act(Machine machine, string path, JsonObject body, IReadOnlyList<SafeFileHandle> files)
     {
         switch (path)
         {
@@ -24,7 +25,7 @@ internal static class Routes
             case "/vm.add-disk":
             case "/vm.add-net":
             case "/vm.add-fs":
-                return machine.Add(path["/vm.add-".Length..], body) is { } device ? Ok(device) : NoContent;
+                return machine.Add(path["/vm.add-".Length..], body, files) is { } device ? Ok(device) : NoContent;
         }
         switch (path)
         {

@@ -15,11 +15,11 @@ internal static class FirecrackerProcess
         var api = new ApiDispatcher(
             FirecrackerTable.Table,
             "",
-            (method, path, body) =>
+            (request, path, body) =>
             {
                 lock (machine)
                 {
-                    return machine.Act(method, path, body);
+                    return machine.Act(request.Method, path, body);
                 }
             },
             message => new JsonObject { ["fault_message"] = message }.ToJsonString());

@@ -16,6 +16,8 @@ internal static class VhostUserDaemon
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         listener.Bind(new UnixDomainSocketEndPoint(args.Value("--socket-path")!));
         listener.Listen();
+        // It is never removed.
+        await File.WriteAllTextAsync(args.Value("--socket-path") + ".pid", $"{Environment.ProcessId}\n");
         using var connection = await listener.AcceptAsync();
         return await connection.ReceiveAsync(new byte[1]) == 0 ? 0 : 1;
     }

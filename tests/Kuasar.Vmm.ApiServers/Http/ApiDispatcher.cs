@@ -15,7 +15,7 @@ internal sealed class ApiException(int status, string message) : Exception(messa
 /// answer's code must be among those of the table.
 /// </summary>
 internal sealed class ApiDispatcher(
-    ApiTable table, string prefix, Func<string, string, JsonObject, HttpResponse> act, Func<string, string> formatError)
+    ApiTable table, string prefix, Func<HttpRequest, string, JsonObject, HttpResponse> act, Func<string, string> formatError)
 {
     internal HttpResponse Handle(HttpRequest request)
     {
@@ -46,7 +46,7 @@ internal sealed class ApiDispatcher(
         {
             throw new ApiException(400, wrong);
         }
-        var response = act(request.Method, path, body);
+        var response = act(request, path, body);
         return operation.Statuses.Contains(response.Status)
             ? response
             : throw new InvalidOperationException($"{request.Method} {path} never answers {response.Status}");

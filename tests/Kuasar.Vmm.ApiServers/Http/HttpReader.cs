@@ -7,7 +7,7 @@ namespace Kuasar.Vmm.ApiServers.Http;
 /// Reads requests as micro_http does, the server in both VMMs: lines below 1024 bytes that end in CR LF, a body only by Content-Length, JSON or
 /// plain text, and no chunks.
 /// </summary>
-internal sealed class HttpReader(Stream stream)
+internal sealed class HttpReader(RightsStream stream)
 {
     private const int LineLimit = 1024, BodyLimit = 51200;
 
@@ -31,7 +31,8 @@ internal sealed class HttpReader(Stream stream)
         {
             if (header.Length == 0)
             {
-                return new HttpRequest(method, path, length == 0 ? null : await ReadBodyAsync(length, cancel));
+                var body = length == 0 ? null : await ReadBodyAsync(length, cancel);
+                return new HttpRequest(method, path, body, stream.TakeFiles());
             }
             var colon = header.IndexOf(':', StringComparison.Ordinal);
             if (colon < 0)

@@ -23,7 +23,7 @@ internal sealed class HttpServer(string path, string name, Func<HttpRequest, Htt
 
     private async Task ServeAsync(Socket socket)
     {
-        using var stream = new NetworkStream(socket, ownsSocket: true);
+        using var stream = new RightsStream(socket);
         var reader = new HttpReader(stream);
         try
         {
@@ -47,6 +47,12 @@ internal sealed class HttpServer(string path, string name, Func<HttpRequest, Htt
         catch (IOException)
         {
             // The client has gone.
+        }
+        catch (Exception bug)
+        {
+            // This server's own, as a VMM's panic.
+            Console.Error.WriteLine(bug);
+            Environment.Exit(101);
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Kuasar.Linux;
 using Kuasar.Vmm.Contracts;
 using Kuasar.Vmm.Hypervisors.Rest;
 
@@ -68,7 +67,6 @@ internal sealed partial class CloudHypervisorMachine
         if (hasDaemon)
         {
             await EndProcessAsync(device.Id).ConfigureAwait(false);
-            Libc.TryRemoveFile(Environment.PathOf($"fs-{device.Id}"));
         }
     }
 

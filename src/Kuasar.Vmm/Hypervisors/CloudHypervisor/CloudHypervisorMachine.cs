@@ -14,6 +14,9 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
 {
     private const string Root = "/api/v1";
 
+    /// <summary>Of a process that another has reaped.</summary>
+    private const int UnknownStatus = 255;
+
     /// <summary>The guest has to give a device back; then the hypervisor removes it.</summary>
     private static readonly TimeSpan s_ejectLimit = TimeSpan.FromSeconds(10), s_ejectPoll = TimeSpan.FromMilliseconds(20), s_bootLimit = TimeSpan.FromSeconds(30);
 
@@ -114,6 +117,8 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
             LastEvent.Panic => VmExitReason.GuestPanic,
             LastEvent.Reset => VmExitReason.GuestReset,
             LastEvent.Shutdown => VmExitReason.GuestShutdown,
+            _ when status is 128 + Libc.SIGKILL or 128 + Libc.SIGTERM => VmExitReason.Killed,
+            _ when status == UnknownStatus => VmExitReason.Unknown,
             _ => VmExitReason.HypervisorFailed,
         };
         var detail = $"cloud-hypervisor ended with status {status}";

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Kuasar.Linux;
 using Kuasar.Vmm.Contracts;
 using Kuasar.Vmm.Hypervisors.Rest;
 
@@ -7,6 +8,9 @@ namespace Kuasar.Vmm.Hypervisors;
 /// <summary>A machine of Firecracker: one process of it, driven by its REST API.</summary>
 internal sealed partial class FirecrackerMachine : VirtualMachine
 {
+    /// <summary>Of a process that another has reaped.</summary>
+    private const int UnknownStatus = 255;
+
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(30);
 
     private readonly FirecrackerOptions _options;
@@ -73,7 +77,13 @@ internal sealed partial class FirecrackerMachine : VirtualMachine
     // 0 is the guest's reset, by which it powers off as well; all else is Firecracker's own.
     private protected override ValueTask<VmExit> ExitOfAsync(int status)
     {
-        var reason = status != 0 ? VmExitReason.HypervisorFailed : IsPoweringDown ? VmExitReason.GuestShutdown : VmExitReason.GuestReset;
+        var reason = status switch
+        {
+            0 => IsPoweringDown ? VmExitReason.GuestShutdown : VmExitReason.GuestReset,
+            128 + Libc.SIGKILL or 128 + Libc.SIGTERM => VmExitReason.Killed,
+            UnknownStatus => VmExitReason.Unknown,
+            _ => VmExitReason.HypervisorFailed,
+        };
         var detail = $"firecracker ended with status {status}";
         return ValueTask.FromResult(new VmExit(reason, Environment.TimeProvider.GetUtcNow(), status == 0 ? detail : $"{detail}: {LastWords(LogPath)}"));
     }

@@ -153,7 +153,14 @@ internal sealed partial class QemuMachine : VirtualMachine
 
     private async Task<bool> ConnectAsync(CancellationToken cancellationToken)
     {
-        _qmp = await QmpClient.TryConnectAsync(MonitorPath, _options.CommandTimeout, Environment.TimeProvider, _events.Take, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _qmp = await QmpClient.TryConnectAsync(MonitorPath, _options.CommandTimeout, Environment.TimeProvider, _events.Take, cancellationToken).ConfigureAwait(false);
+        }
+        catch (VmException e) when (e.Error == VmError.Ended)
+        {
+            // It listens before it has looked at all of its arguments. Its process tells more.
+        }
         return _qmp is not null;
     }
 

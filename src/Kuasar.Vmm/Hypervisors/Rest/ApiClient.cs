@@ -76,9 +76,13 @@ internal sealed class ApiClient(string vmm, string socketPath, TimeProvider time
     private async Task<ApiReply> SendAsync(
         HttpMethod method, string path, JsonObject? body, IReadOnlyList<SafeFileHandle>? handles, CancellationToken cancellationToken)
     {
+        var connections = 0;
         using var handler = new SocketsHttpHandler
         {
-            ConnectCallback = (_, token) => ConnectAsync(handles, token),
+            // It would ask once more where a connection ends without an answer, but what was asked may have been done.
+            ConnectCallback = (_, token) => Interlocked.Increment(ref connections) == 1
+                ? ConnectAsync(handles, token)
+                : throw new IOException("the connection ended without an answer"),
             UseProxy = false,
             UseCookies = false,
             AllowAutoRedirect = false,
