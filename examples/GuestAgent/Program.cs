@@ -1,6 +1,7 @@
 using GuestAgent;
 using GuestAgent.Boot;
 using GuestAgent.Pods;
+using Kuasar.Linux;
 using Kuasar.Protocol;
 using Kuasar.Sandbox;
 using Kuasar.Vmm;
@@ -39,6 +40,8 @@ static async Task CallHomeAsync(uint port)
     catch (VsockException e)
     {
         Console.Error.WriteLine("kuasar-guest-agent: the host does not listen to hear that it serves: " + e.Message);
+        // Writing to the console has .NET take SIGCHLD again.
+        Libc.KeepRuntimeFromReaping();
     }
 }
 
