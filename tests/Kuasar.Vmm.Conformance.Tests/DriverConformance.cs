@@ -25,17 +25,25 @@ public abstract partial class DriverConformance : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        foreach (var machine in _machines)
+        IReadOnlyList<int> left = [];
+        try
         {
-            if (machine.State is not VmState.Ended)
+            foreach (var machine in _machines)
             {
-                await machine.KillAsync();
+                if (machine.State is not VmState.Ended)
+                {
+                    await machine.KillAsync();
+                }
+                await machine.DisposeAsync();
             }
-            await machine.DisposeAsync();
+            left = _scratch.Processes();
         }
-        var left = _scratch.Processes();
-        _scratch.Dispose();
-        _limit.Dispose();
+        finally
+        {
+            // Ends what a failed test has left, too.
+            _scratch.Dispose();
+            _limit.Dispose();
+        }
         GC.SuppressFinalize(this);
         Assert.Empty(left);
     }
