@@ -97,11 +97,22 @@ public abstract partial class VirtualMachine
     private protected VmProcess StartProcess(string role, VmCommand command)
     {
         var process = Environment.Processes.Start(command);
+        bool isLate;
         lock (_lock)
         {
-            _processes.Add(role, process);
+            isLate = _end is not null || _lettingGo;
+            if (!isLate)
+            {
+                _processes.Add(role, process);
+                Note(record => record.Processes.Add(new VmProcessRecord { Role = role, Process = ProcessIdentity.OfStarted(process.ProcessId) }));
+            }
         }
-        Note(record => record.Processes.Add(new VmProcessRecord { Role = role, Process = ProcessIdentity.OfStarted(process.ProcessId) }));
+        if (isLate)
+        {
+            // Nobody else knows of it.
+            _ = KillAsync(process);
+            throw new VmException(VmError.Ended, "the machine has ended meanwhile");
+        }
         _ = SuperviseAsync(role, process);
         return process;
     }
@@ -109,14 +120,18 @@ public abstract partial class VirtualMachine
     /// <summary>Takes over all processes of the record, and watches over them.</summary>
     private protected void AdoptProcesses()
     {
-        foreach (var entry in Record.Processes)
+        var processes = Record.Processes.Select(entry => (entry.Role, Process: Environment.Processes.Adopt(entry.Process))).ToArray();
+        lock (_lock)
         {
-            var process = Environment.Processes.Adopt(entry.Process);
-            lock (_lock)
+            foreach (var (role, process) in processes)
             {
-                _processes.Add(entry.Role, process);
+                _processes.Add(role, process);
             }
-            _ = SuperviseAsync(entry.Role, process);
+        }
+        // Only now: one that has ended already ends all that are known.
+        foreach (var (role, process) in processes)
+        {
+            _ = SuperviseAsync(role, process);
         }
     }
 
@@ -154,7 +169,14 @@ public abstract partial class VirtualMachine
         }
         Libc.TryRemoveFile(VirtiofsSocket(role));
         Libc.TryRemoveFile(VirtiofsSocket(role) + ".pid");
-        Note(record => record.Processes.Remove(record.Processes.FirstOrDefault(entry => entry.Role == role)));
+        Note(record =>
+        {
+            // None when it could not be started, or has been ended before.
+            if (record.Processes.FirstOrDefault(other => other.Role == role) is { } entry)
+            {
+                record.Processes.Remove(entry);
+            }
+        });
     }
 
     private bool IsOurs(string role, VmProcess process)

@@ -132,13 +132,25 @@ public abstract partial class VirtualMachine : IAsyncDisposable
     /// <exception cref="VmException">NoSuchDevice, Unsupported, WrongState, Refused, TimedOut (the guest keeps it), Ended.</exception>
     public Task RemoveDeviceAsync(string id, CancellationToken cancellationToken)
     {
-        var device = Record.Devices.FirstOrDefault(other => other.Id == id) ?? throw new VmException(VmError.NoSuchDevice, $"there is no device {id}");
-        return InTurnAsync("remove a device", HotplugOf(device), [VmState.Running, VmState.Paused], async () =>
+        return InTurnAsync("remove a device", HotplugOf(Find()), [VmState.Running, VmState.Paused], async () =>
         {
-            Note(record => record.Devices.First(other => other.Id == id).Change = VmDeviceRecord.Types.Change.Removing);
-            await RemoveDeviceCoreAsync(device, cancellationToken).ConfigureAwait(false);
-            Note(record => record.Devices.Remove(record.Devices.First(other => other.Id == id)));
+            // Another turn may have removed it.
+            var device = Find();
+            Note(_ => device.Change = VmDeviceRecord.Types.Change.Removing);
+            try
+            {
+                await RemoveDeviceCoreAsync(device, cancellationToken).ConfigureAwait(false);
+            }
+            catch (VmException e) when (e.Error is VmError.WrongState or VmError.Unsupported or VmError.Refused)
+            {
+                // It stays: who takes the machine over must not remove it.
+                Note(_ => device.Change = VmDeviceRecord.Types.Change.None);
+                throw;
+            }
+            Note(record => record.Devices.Remove(device));
         }, cancellationToken);
+
+        VmDeviceRecord Find() => Record.Devices.FirstOrDefault(other => other.Id == id) ?? throw new VmException(VmError.NoSuchDevice, $"there is no device {id}");
     }
 
     /// <summary>Changes what the machine has, up to the configuration's limits.</summary>

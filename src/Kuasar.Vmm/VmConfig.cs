@@ -163,6 +163,8 @@ public sealed record VmFileSystem(string Id, string Tag, string SharedDirectory)
     internal override void Validate()
     {
         base.Validate();
+        // Its daemon's role is the id.
+        VmConfig.Require(Id is not (VirtualMachine.HypervisorRole or VirtualMachine.VsockRole), $"a shared folder cannot be called {Id}");
         VmConfig.Require(Tag.Length is > 0 and <= 36 && Tag.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'), $"\"{Tag}\" is no tag");
         VmConfig.Require(Path.IsPathFullyQualified(SharedDirectory) && Directory.Exists(SharedDirectory), $"there is no folder {SharedDirectory} to share");
     }

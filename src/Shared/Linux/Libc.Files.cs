@@ -44,6 +44,8 @@ internal static unsafe partial class Libc
 
     internal static bool IsFifo(string path) => TryStatMode(path, out var mode) && (mode & 0xF000) == 0x1000;
 
+    internal static bool IsBlockDevice(string path) => TryStatMode(path, out var mode) && (mode & 0xF000) == 0x6000;
+
     private static bool TryStatMode(string path, out uint mode)
     {
         // struct statx: stx_mode is the u16 at offset 28; 256 bytes in all.

@@ -18,7 +18,7 @@ public sealed class ProcessStdioTests : IDisposable
     private async Task<HostProcess> RunAsync(ProcessStdio stdio, string script)
     {
         var process = _bed.Shell(script, stdio.Stdin, stdio.Stdout, stdio.Stderr);
-        await stdio.AttachAsync(process.Exited, CancellationToken.None).InTime();
+        await stdio.AttachAsync(false, process.Exited, CancellationToken.None).InTime();
         return process;
     }
 
@@ -44,7 +44,7 @@ public sealed class ProcessStdioTests : IDisposable
         await using var stdio = await OpenAsync(stdout: path);
         var first = Reader(path);
         using var process = _bed.Shell("echo one; read line; echo two; read line; echo three", input, stdio.Stdout);
-        await stdio.AttachAsync(process.Exited, CancellationToken.None);
+        await stdio.AttachAsync(false, process.Exited, CancellationToken.None);
         Assert.Equal("one\n", await ReadAsync(first, 100));
         first.Dispose();
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Kuasar.Linux;
 
 namespace Kuasar.Vmm.Hypervisors.Qemu;
 
@@ -24,7 +25,7 @@ internal static class QemuDevice
         ["driver"] = "raw",
         ["node-name"] = Node(slot),
         ["read-only"] = disk.ReadOnly,
-        ["file"] = new JsonObject { ["driver"] = IsBlockDevice(disk.Path) ? "host_device" : "file", ["filename"] = disk.Path, ["read-only"] = disk.ReadOnly },
+        ["file"] = new JsonObject { ["driver"] = Libc.IsBlockDevice(disk.Path) ? "host_device" : "file", ["filename"] = disk.Path, ["read-only"] = disk.ReadOnly },
     };
 
     /// <summary>For netdev_add, or behind -netdev. An open tap has been given to QEMU by the netdev's name.</summary>
@@ -97,6 +98,4 @@ internal static class QemuDevice
     }
 
     internal static string Driver(string name, bool pci) => name + (pci ? "-pci" : "-device");
-
-    private static bool IsBlockDevice(string path) => (File.GetAttributes(path) & FileAttributes.Device) != 0;
 }

@@ -75,7 +75,8 @@ internal sealed partial class QemuMachine
                     await AskAsync("chardev-add", QemuDevice.Socket(slot, socket), cancellationToken).ConfigureAwait(false);
                     break;
             }
-            await AskAsync("device_add", QemuDevice.Front(device, slot, IsPci), cancellationToken).ConfigureAwait(false);
+            // QEMU does it also for who has given up, and then what is behind it could not go: the answer is waited for.
+            await AskAsync("device_add", QemuDevice.Front(device, slot, IsPci), CancellationToken.None).ConfigureAwait(false);
         }
         catch (Exception e) when (e is not VmException { Error: VmError.Ended })
         {

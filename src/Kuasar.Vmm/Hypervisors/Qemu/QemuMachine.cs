@@ -145,17 +145,19 @@ internal sealed partial class QemuMachine : VirtualMachine
         var works = false;
         try
         {
-            return works = await process.Exited.WaitAsync(_options.KvmProbeTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false) == 0;
+            works = await process.Exited.WaitAsync(_options.KvmProbeTimeout, Environment.TimeProvider, cancellationToken).ConfigureAwait(false) == 0;
         }
         catch (TimeoutException)
         {
-            return false;
+            // An interpreter.
         }
         finally
         {
             await EndProcessAsync(ProbeRole).ConfigureAwait(false);
             Probed(Logger, works ? "KVM" : "emulation, as none boots with KVM here");
         }
+        // A probe that was killed with its machine has shown nothing.
+        return State != VmState.Ended ? works : throw new VmException(VmError.Ended, "the machine has ended meanwhile");
     }
 
     private async Task<bool> ConnectAsync(CancellationToken cancellationToken)
