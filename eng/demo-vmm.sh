@@ -11,7 +11,7 @@ cd "$repo"
 export KUASAR_TESTBED=${KUASAR_TESTBED:-$repo/artifacts/demo-vmm}
 export KUASAR_TESTBED_DIST=${KUASAR_TESTBED_DIST:-$repo/artifacts/testbed/dist}
 export KUASAR_TESTBED_RUN=${KUASAR_TESTBED_RUN:-/run/kuasar-vmm}
-export KUASAR_BRIDGE=${KUASAR_BRIDGE:-kuasar-vmm0} KUASAR_SUBNET=${KUASAR_SUBNET:-10.216.0.0/16}
+export KUASAR_BRIDGE=${KUASAR_BRIDGE:-kuasar-vmm0} KUASAR_SUBNET=${KUASAR_SUBNET:-10.212.0.0/16}
 
 bin=$repo/artifacts/bin
 guest=${KUASAR_GUEST:-$repo/artifacts/vmm/guest}
