@@ -32,7 +32,11 @@ public sealed class ProxyRoute(string socket) : ISandboxerRoute
         }
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-            kestrel.ListenUnixSocket(socket, endpoint => endpoint.Protocols = HttpProtocols.Http2));
+        {
+            // containerd has one connection, and on it a Wait for every sandbox: a limit would be one of pods, and the next call would hang.
+            kestrel.Limits.Http2.MaxStreamsPerConnection = int.MaxValue;
+            kestrel.ListenUnixSocket(socket, endpoint => endpoint.Protocols = HttpProtocols.Http2);
+        });
         builder.Services.AddSingleton<ILoggerFactory>(new QuietLoggerFactory(context.LoggerFactory));
         builder.Services.AddSingleton<IConnectionListenerFactory>(new KestrelListenerFactory(context.Listen));
         builder.Services.AddRoutingCore();

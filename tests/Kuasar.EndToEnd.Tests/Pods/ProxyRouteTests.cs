@@ -43,6 +43,25 @@ public sealed class ProxyRouteTests(TestRun run, ProxyRouteNode own) : SandboxPo
     }
 
     [Fact]
+    public async Task Hundreds_of_waits_on_one_connection_hold_up_no_call()
+    {
+        using var channel = ContainerdChannel.ForSocket(Node.ProxySocket);
+        var controller = new Controller.ControllerClient(channel.Invoker);
+        var headers = new Metadata { { "containerd-namespace", "k8s.io" } };
+        await using var pod = await RunAsync("waits");
+        // As containerd has one for every pod of a node.
+        var waits = Enumerable.Range(0, 300)
+            .Select(_ => controller.WaitAsync(new ControllerWaitRequest { SandboxId = pod.Id }, headers, DateTime.UtcNow.AddMinutes(1)).ResponseAsync).ToArray();
+        for (var i = 0; i < 3; i++)
+        {
+            Assert.Equal("SANDBOX_READY", (await controller.StatusAsync(new ControllerStatusRequest { SandboxId = pod.Id }, headers, DateTime.UtcNow.AddSeconds(10))).State);
+        }
+        Assert.DoesNotContain(waits, wait => wait.IsCompleted);
+        await pod.StopAsync();
+        await Task.WhenAll(waits).BoundAsync();
+    }
+
+    [Fact]
     public async Task A_pod_may_have_the_hosts_network()
     {
         await using var pod = await RunAsync("hostnet", config => config.Linux.SecurityContext = new LinuxSandboxSecurityContext
