@@ -73,7 +73,10 @@ internal sealed class Consumer : IDisposable
               </ItemGroup>
             </Project>
             """);
-        foreach (var source in Directory.EnumerateFiles(Path.Combine(Settings.Repository, "examples", example), "*.cs"))
+        var examples = Path.Combine(Settings.Repository, "examples");
+        // What sandboxers' examples have in common is of no use to a shim's.
+        string[] folders = name == "Sandboxer" ? [example, "Common"] : [example];
+        foreach (var source in folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(examples, folder), "*.cs")))
         {
             File.Copy(source, Path.Combine(_folder, name, Path.GetFileName(source)));
         }
