@@ -139,6 +139,10 @@ internal sealed class Guest(string? console, GuestHost host) : IDisposable
             case "deaf":
                 Deaf = true;
                 break;
+            case "hang":
+                // Before the answer: who has it asks the API next.
+                host.Hang();
+                break;
             case "dial":
                 using (var home = await _vsock!.DialAsync(int.Parse(argument, System.Globalization.CultureInfo.InvariantCulture)))
                 using (var text = new StreamReader(home))
@@ -165,9 +169,6 @@ internal sealed class Guest(string? console, GuestHost host) : IDisposable
                 break;
             case "abort":
                 Environment.Exit(134);
-                break;
-            case "hang":
-                host.Hang();
                 break;
         }
     }
