@@ -25,9 +25,9 @@ runtime=io.containerd.kuasar-runc.v1
 image=localhost/busybox:1
 bin=$repo/artifacts/bin
 run_dir=$KUASAR_TESTBED_RUN/sandboxer
-sandboxer_log=$KUASAR_TESTBED/sandboxer.log
-sandboxer_pid=''
-finished=''
+sandboxer=kuasar-runc-sandboxer
+# shellcheck source=eng/demo-lib.sh
+. eng/demo-lib.sh
 
 # One bounded request to containerd, shown.
 demo_ctr() {
@@ -37,54 +37,16 @@ demo_ctr() {
 
 # --- set-up and clean-up ----------------------------------------------------------------------------------------------
 
-# Both in the shim's place and as the demo's sandboxer: copies, as the shim looks for its .conf beside its own file.
-install_binaries() {
-  mkdir -p "$KUASAR_TESTBED/bin"
-  install -m 755 "$bin"/containerd-shim-kuasar-runc-v1 "$KUASAR_TESTBED/bin/"
-  echo "run-dir=$run_dir" >"$KUASAR_TESTBED/bin/containerd-shim-kuasar-runc-v1.conf"
-}
-
-sandboxer_listens() { [ -S "$run_dir/control.sock" ]; }
-sandboxer_ready_or_dead() { sandboxer_listens || gone "$sandboxer_pid"; }
-
-start_sandboxer() {
-  show kuasar-runc-sandboxer --run-dir "$run_dir" --runtime "$KUASAR_RUNC"
-  mkdir -p "$run_dir"
-  setsid "$bin/kuasar-runc-sandboxer" --run-dir "$run_dir" --runtime "$KUASAR_RUNC" \
-    >"$sandboxer_log" 2>&1 </dev/null &
-  sandboxer_pid=$!
-  wait_for 20 sandboxer_ready_or_dead && sandboxer_listens || die "the sandboxer does not listen in $run_dir"
-  ok "pid $sandboxer_pid listens in $run_dir"
-}
-
-clean_up() {
-  local code=$?
-  trap - EXIT
-  if [ $code != 0 ] || [ -z "$finished" ]; then
-    say "" "the demo failed; the sandboxer's log:"
-    tail -n 20 "$sandboxer_log" >&2 2>/dev/null || true
-    say "containerd's log:"
-    tail -n 20 "$KUASAR_TESTBED_RUN/containerd.log" >&2 2>/dev/null || true
-    # containerd first: it removes containers through the sandboxer.
-    eng/containerd.sh clean >&2 || true
-    [ -z "$sandboxer_pid" ] || end_process "$sandboxer_pid"
-  fi
-  exit $code
-}
-
 set_up() {
   step "Set-up: containerd of Debian, native executables of the examples, two images made here"
   eng/containerd.sh clean # what a demo that was killed has left
   eng/containerd.sh install
   eng/containerd.sh images
   eng/publish.sh "$bin"
-  install_binaries
-  eng/containerd.sh config
-  eng/containerd.sh start
-  eng/containerd.sh import 2>/dev/null
-  eval "$(eng/containerd.sh env)"
+  install_shim containerd-shim-kuasar-runc-v1
+  start_containerd
   step "Start: one sandboxer, which containerd does not start and does not know"
-  start_sandboxer
+  start_sandboxer --runtime "$KUASAR_RUNC"
 }
 
 # --- the steps --------------------------------------------------------------------------------------------------------
@@ -128,12 +90,6 @@ terminal() {
   ok "terminal of 33 lines and 99 columns"
 }
 
-# demo_cri COMMAND ARGUMENT...
-demo_cri() {
-  show kuasar-demo-cri "$@"
-  timeout 120 "$bin/kuasar-demo-cri" "$@" --address "$CONTAINERD_ADDRESS" --log-dir "$KUASAR_TESTBED/pod-logs"
-}
-
 pod() {
   step "CRI: a pod with a network of its own and two containers in it, as the kubelet makes it"
   demo_cri up --runtime kuasar-runc
@@ -163,22 +119,11 @@ one_process() {
   expect "the sandboxer and its keeper" 2 "$(processes kuasar-runc-sandboxer | wc -l)"
 }
 
-# The keeper's other children are the containers.
-kept_sandboxer() {
-  local pid
-  for pid in $(cat /proc/"$sandboxer_pid"/task/*/children); do
-    [ "$(exe_of "$pid")" != "$(exe_of "$sandboxer_pid")" ] || echo "$pid"
-  done
-}
-has_another() { [ -n "$(kept_sandboxer)" ] && [ "$(kept_sandboxer)" != "$1" ]; }
-
 unnoticed() {
-  local old running
+  local running
   step "A crash: the sandboxer is killed, its keeper starts another, containerd notices nothing"
-  old=$(kept_sandboxer)
   running=$(timeout 20 ctr tasks ls | grep -c RUNNING)
-  kill -KILL "$old"
-  wait_for 10 has_another "$old" || die "the keeper starts no other sandboxer"
+  kill_kept_sandboxer
   expect "tasks that run" "$running" "$(timeout 20 ctr tasks ls | grep -c RUNNING)"
   expect "output of an exec" fine "$(timeout 20 ctr tasks exec --exec-id after demo-a echo fine)"
 }
@@ -196,8 +141,7 @@ removal() {
 
 nothing_left() {
   step "Leftovers: no process, mount, network namespace or bridge of the demo"
-  end_process "$sandboxer_pid"
-  wait "$sandboxer_pid" 2>/dev/null || true
+  end_sandboxer
   expect "mounts below the run folder" 0 "$(grep -c " $KUASAR_TESTBED_RUN/" /proc/self/mounts || true)"
   eng/containerd.sh clean
   eng/containerd.sh leftovers

@@ -36,7 +36,7 @@ prepare_end_to_end() {
   eng/containerd.sh install
   eng/containerd.sh images
   # The program of a pod's init is run for the other architecture too.
-  [ -x /usr/bin/qemu-aarch64 ] || [ "$(uname -m)" = aarch64 ] || apt-get install -y --no-install-recommends qemu-user >"$logs/qemu-user.log" 2>&1 ||
+  [ -x /usr/bin/qemu-aarch64 ] || [ "$(uname -m)" = aarch64 ] || (install_packages qemu-user) >"$logs/qemu-user.log" 2>&1 ||
     say "no qemu-user: $logs/qemu-user.log"
   # First, as what is left of the build is then of the real version.
   eng/publish.sh "$KUASAR_BIN/next" kuasar-runc-sandboxer 9.9.9

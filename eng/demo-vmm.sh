@@ -17,25 +17,13 @@ bin=$repo/artifacts/bin
 guest=${KUASAR_GUEST:-$repo/artifacts/vmm/guest}
 prefix=${KUASAR_VMM_PREFIX:-$repo/artifacts/vmm/prefix}
 run_dir=$KUASAR_TESTBED_RUN/sandboxer
-sandboxer_log=$KUASAR_TESTBED/sandboxer.log
-sandboxer_pid=''
-finished=''
+sandboxer=kuasar-vmm-sandboxer
+# shellcheck source=eng/demo-lib.sh
+. eng/demo-lib.sh
 
-sandboxer_listens() { [ -S "$run_dir/control.sock" ]; }
-sandboxer_ready_or_dead() { sandboxer_listens || gone "$sandboxer_pid"; }
-
-clean_up() {
-  local code=$?
-  trap - EXIT
-  if [ $code != 0 ] || [ -z "$finished" ]; then
-    say "" "the demo failed; the sandboxer's log:"
-    tail -n 20 "$sandboxer_log" >&2 2>/dev/null || true
-    say "the guests' consoles:"
-    tail -n 20 "$run_dir"/sandboxes/*/*/*/console.log >&2 2>/dev/null || true
-    eng/containerd.sh clean >&2 || true
-    [ -z "$sandboxer_pid" ] || end_process "$sandboxer_pid"
-  fi
-  exit $code
+tell_logs() {
+  say "the guests' consoles:"
+  tail -n 20 "$run_dir"/sandboxes/*/*/*/console.log >&2 2>/dev/null || true
 }
 
 set_up() {
@@ -46,35 +34,16 @@ set_up() {
   eng/vmm.sh "$prefix"
   eng/publish.sh "$bin"
   eng/guest-image.sh "$bin/kuasar-guest-agent"
-  mkdir -p "$KUASAR_TESTBED"/{bin,runtimes.d}
-  install -m 755 "$bin/containerd-shim-kuasar-vmm-v1" "$KUASAR_TESTBED/bin/"
-  echo "run-dir=$run_dir" >"$KUASAR_TESTBED/bin/containerd-shim-kuasar-vmm-v1.conf"
+  install_shim containerd-shim-kuasar-vmm-v1
   cat >"$KUASAR_TESTBED/runtimes.d/vmm.toml" <<END
 version = 3
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kuasar-vmm]
   runtime_type = 'io.containerd.kuasar-vmm.v1'
   sandboxer = 'shim'
 END
-  eng/containerd.sh config
-  eng/containerd.sh start
-  eng/containerd.sh import 2>/dev/null
-  eval "$(eng/containerd.sh env)"
-}
-
-start_sandboxer() {
+  start_containerd
   step "Start: one sandboxer for all guests"
-  show kuasar-vmm-sandboxer --run-dir "$run_dir" --prefix "$prefix" --kernel "$guest/vmlinux" --initrd "$guest/initrd.img"
-  mkdir -p "$run_dir"
-  setsid "$bin/kuasar-vmm-sandboxer" --run-dir "$run_dir" --prefix "$prefix" --kernel "$guest/vmlinux" --initrd "$guest/initrd.img" \
-    >"$sandboxer_log" 2>&1 </dev/null &
-  sandboxer_pid=$!
-  wait_for 20 sandboxer_ready_or_dead && sandboxer_listens || die "the sandboxer does not listen in $run_dir"
-  ok "pid $sandboxer_pid listens in $run_dir"
-}
-
-demo_cri() {
-  show kuasar-demo-cri "$@"
-  timeout 180 "$bin/kuasar-demo-cri" "$@" --address "$CONTAINERD_ADDRESS" --log-dir "$KUASAR_TESTBED/pod-logs"
+  start_sandboxer --prefix "$prefix" --kernel "$guest/vmlinux" --initrd "$guest/initrd.img"
 }
 
 # The container whose log it is: the client of the demo's pod.
@@ -110,20 +79,9 @@ network() {
   expect "answer of $address" "hello from the guest" "$answer"
 }
 
-kept_sandboxer() {
-  local pid
-  for pid in $(cat /proc/"$sandboxer_pid"/task/*/children); do
-    [ "$(exe_of "$pid")" != "$(exe_of "$sandboxer_pid")" ] || echo "$pid"
-  done
-}
-has_another() { [ -n "$(kept_sandboxer)" ] && [ "$(kept_sandboxer)" != "$1" ]; }
-
 unnoticed() {
-  local old
   step "A crash: the sandboxer is killed, its keeper starts another, the guest runs on"
-  old=$(kept_sandboxer)
-  kill -KILL "$old"
-  wait_for 10 has_another "$old" || die "the keeper starts no other sandboxer"
+  kill_kept_sandboxer
   expect "output of an exec" fine "$(in_client echo fine)"
 }
 
@@ -133,8 +91,7 @@ removal() {
   expect "tasks" 0 "$(timeout 20 ctr -n k8s.io tasks ls -q | wc -l)"
   expect "children of the keeper: the sandboxer" 1 "$(cat /proc/"$sandboxer_pid"/task/*/children | wc -w)"
   expect "links to machines' folders" 0 "$(find "$run_dir/vm" -mindepth 1 | wc -l)"
-  end_process "$sandboxer_pid"
-  wait "$sandboxer_pid" 2>/dev/null || true
+  end_sandboxer
   expect "mounts below the run folder" 0 "$(grep -c " $KUASAR_TESTBED_RUN/sandboxer/" /proc/self/mounts || true)"
   eng/containerd.sh clean
   eng/containerd.sh leftovers
@@ -145,7 +102,6 @@ need_root
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 set_up
-start_sandboxer
 pod
 proof
 network

@@ -96,15 +96,3 @@ end_process() {
   kill -s KILL "$pid" 2>/dev/null || true
   wait_for 5 gone "$pid" || die "process $pid ($(args_of "$pid")) does not end"
 }
-
-# --- demos ------------------------------------------------------------------------------------------------------------
-
-step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; }
-ok() { printf '   ok: %s\n' "$*"; }
-
-# expect WHAT WANTED GOT
-expect() {
-  [ "$2" = "$3" ] || die "$1: wanted '$2', got '$3'"
-  ok "$1: $2"
-}
