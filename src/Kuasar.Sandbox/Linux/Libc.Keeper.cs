@@ -129,6 +129,10 @@ internal static unsafe partial class Libc
         }
     }
 
+    /// <summary>Sends one message, with an fd or without; never waits unless <paramref name="wait"/>. 0, or -errno.</summary>
+    internal static int SendPacket(SafeFileHandle socket, ReadOnlySpan<byte> packet, SafeFileHandle? handle, bool wait) =>
+        Math.Min(0, SendMessage(socket, packet, handle is null ? [] : new ReadOnlySpan<SafeFileHandle>(in handle), wait));
+
     /// <summary>Receives one message without waiting: its length, 0 at the end, or -errno. The fd is the caller's, close-on-exec.</summary>
     internal static int ReceivePacket(SafeFileHandle socket, Span<byte> packet, out SafeFileHandle? handle)
     {

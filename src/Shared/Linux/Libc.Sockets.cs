@@ -54,25 +54,35 @@ internal static unsafe partial class Libc
         return Read(handle, buffer);
     }
 
-    /// <summary>Sends one message, with an fd or without; never waits unless <paramref name="wait"/>. 0, or -errno.</summary>
-    internal static int SendPacket(SafeFileHandle socket, ReadOnlySpan<byte> packet, SafeFileHandle? handle, bool wait)
+    /// <summary>sendmsg(2), once: the count, or -errno. The receiver gets copies of the handles, beside the first byte (SCM_RIGHTS).</summary>
+    /// <param name="socket">A unix socket.</param>
+    /// <param name="bytes">At least one.</param>
+    /// <param name="handles">At most 16.</param>
+    /// <param name="wait">While the socket is full; for a blocking one.</param>
+    internal static int SendMessage(SafeHandle socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<SafeFileHandle> handles, bool wait)
     {
-        fixed (byte* p = packet)
+        const int MaxHandles = 16, Header = 16, SCM_RIGHTS = 1;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(handles.Length, MaxHandles);
+        // struct cmsghdr { size_t len; int level; int type; }, then the descriptors; the whole padded to 8.
+        var length = Header + (handles.Length * sizeof(int));
+        var control = stackalloc byte[Header + (MaxHandles * sizeof(int))];
+        *(nint*)control = length;
+        *(int*)(control + 8) = SOL_SOCKET;
+        *(int*)(control + 12) = SCM_RIGHTS;
+        for (var i = 0; i < handles.Length; i++)
         {
-            var vector = stackalloc nint[2] { (nint)p, packet.Length };
-            // struct cmsghdr { size_t len; int level; int type; } and one int, padded.
-            var control = stackalloc byte[24];
-            new Span<byte>(control, 24).Clear();
-            *(nint*)control = 20;
-            *(int*)(control + 8) = SOL_SOCKET;
-            *(int*)(control + 12) = 1; // SCM_RIGHTS
-            *(int*)(control + 16) = handle is null ? -1 : (int)handle.DangerousGetHandle();
-            var message = stackalloc nint[7] { 0, 0, (nint)vector, 1, handle is null ? 0 : (nint)control, handle is null ? 0 : 24, 0 };
+            *(int*)(control + Header + (i * sizeof(int))) = (int)handles[i].DangerousGetHandle();
+        }
+        fixed (byte* p = bytes)
+        {
+            var vector = stackalloc nint[2] { (nint)p, bytes.Length };
+            // struct msghdr { name, namelen; iov, iovlen; control, controllen; flags }.
+            var message = stackalloc nint[7] { 0, 0, (nint)vector, 1, handles.IsEmpty ? 0 : (nint)control, handles.IsEmpty ? 0 : (length + 7) & ~7, 0 };
             nint n;
             while ((n = sendmsg((int)socket.DangerousGetHandle(), message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT))) < 0 && LastError == EINTR)
             {
             }
-            return n >= 0 ? 0 : -LastError;
+            return n >= 0 ? (int)n : -LastError;
         }
     }
 

@@ -15,7 +15,7 @@ internal sealed class HandleSendingStream(Socket socket, IReadOnlyList<SafeFileH
         {
             _sent = true;
             // Nothing has been sent on this connection, so there is room, and it does not wait.
-            buffer = buffer[Libc.SendWithHandles(Socket.SafeHandle, buffer.Span, handles)..];
+            buffer = buffer[Libc.SendWithHandles(Socket.SafeHandle, buffer.Span, [.. handles])..];
         }
         await base.WriteAsync(buffer, cancellationToken).ConfigureAwait(false);
     }
