@@ -10,6 +10,8 @@ namespace VmmSandboxer;
 /// </summary>
 internal sealed class HostVmProcesses(HostProcesses processes, SandboxSpec sandbox) : VmProcesses
 {
+    private IReadOnlyList<HostProcess>? _recovered;
+
     public override VmProcess Start(VmCommand command)
     {
         using var log = File.OpenHandle(command.LogFile, FileMode.Append, FileAccess.Write, FileShare.ReadWrite);
@@ -18,22 +20,10 @@ internal sealed class HostVmProcesses(HostProcesses processes, SandboxSpec sandb
         return new HostVmProcess(process);
     }
 
-    public override VmProcess Adopt(ProcessRecord process)
-    {
-        HostProcess? found = null;
-        foreach (var recorded in processes.Recover(sandbox))
-        {
-            if (recorded.ProcessId != process.Pid)
-            {
-                recorded.Dispose();
-                continue;
-            }
-            // Pids come again: the last is the one that was recorded with this machine.
-            found?.Dispose();
-            found = recorded;
-        }
-        return new HostVmProcess(found ?? throw new VmException(VmError.WrongState, $"process {process.Pid} was not recorded with the sandbox"));
-    }
+    /// <remarks>Pids come again: the last is the one that was recorded with this machine.</remarks>
+    public override VmProcess Adopt(ProcessRecord process) => new HostVmProcess(
+        (_recovered ??= processes.Recover(sandbox)).LastOrDefault(recorded => recorded.ProcessId == process.Pid)
+        ?? throw new VmException(VmError.WrongState, $"process {process.Pid} was not recorded with the sandbox"));
 
     private sealed class HostVmProcess(HostProcess process) : VmProcess
     {

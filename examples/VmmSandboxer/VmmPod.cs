@@ -24,14 +24,13 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
 
     private readonly CancellationTokenSource _ending = new();
     private readonly Dictionary<string, ContainerSpec> _containers = [];
+    private readonly PodShare _share = new(Path.Combine(spec.WorkDirectory, "share"));
     private VirtualMachine? _machine;
     private AgentClient? _agent;
 
     public override int ProcessId => _machine?.ProcessId ?? 0;
 
     public override Task<ExitStatus> Exited => ExitedAsync();
-
-    private PodShare Share => new(Path.Combine(spec.WorkDirectory, "share"));
 
     private VmEnvironment Environment => new(link)
     {
@@ -43,7 +42,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
 
     public override async SystemTask StartAsync(CancellationToken cancellationToken)
     {
-        Share.Make();
+        _share.Make();
         MakeLink();
         using var network = spec.NetworkNamespace is { Length: > 0 } path ? await GuestNetwork.AttachAsync(path) : GuestNetwork.None;
         var config = ConfigFor(network);
@@ -123,7 +122,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
             Vcpus = limits is { CpuQuota: > 0, CpuPeriod: > 0 } ? (int)Math.Clamp((limits.CpuQuota + limits.CpuPeriod - 1) / limits.CpuPeriod, 1, 64) : defaults.Vcpus,
             MemoryBytes = defaults.MemoryBytes + ((extra + (1 << 20) - 1) >> 20 << 20),
             Nets = [.. network.Taps.Select((tap, i) => new VmNet(FormattableString.Invariant($"net{i}"), tap.MacAddress) { Tap = tap.Handle })],
-            FileSystems = [new VmFileSystem("share", "kuasar", Share.Folder)],
+            FileSystems = [new VmFileSystem("share", "kuasar", _share.Folder)],
             Vsock = new VmVsock(),
             ConsoleLog = Path.Combine(spec.WorkDirectory, "console.log"),
         };
@@ -155,7 +154,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
     public override async Task<Container> CreateContainerAsync(ContainerSpec container, CancellationToken cancellationToken)
     {
         var agent = _agent ?? throw new SandboxException(SandboxError.FailedPrecondition, $"pod {spec.Id} has no guest");
-        Share.Add(container, spec);
+        _share.Add(container, spec);
         Remember(container);
         try
         {
@@ -197,7 +196,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
         {
             _containers.Remove(container.Id);
         }
-        Share.Remove(container.Id);
+        _share.Remove(container.Id);
     }
 
     public override SystemTask PingAsync(CancellationToken cancellationToken) => _agent!.CheckAsync(cancellationToken);
@@ -239,7 +238,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
         {
             await GuestNetwork.DetachAsync(path);
         }
-        Share.RemoveAll();
+        _share.RemoveAll();
         File.Delete(link);
         _ending.Dispose();
         await base.DisposeAsync();

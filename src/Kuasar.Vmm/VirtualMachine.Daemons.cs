@@ -1,5 +1,6 @@
 using System.Text;
 using Kuasar.Linux;
+using Kuasar.Vmm.Processes;
 
 namespace Kuasar.Vmm;
 
@@ -68,6 +69,14 @@ public abstract partial class VirtualMachine
             await Task.Delay(s_startPoll, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
         }
     }
+
+    /// <summary>What a hypervisor's status tells where it has said nothing itself.</summary>
+    private protected static VmExitReason ReasonOf(int status) => status switch
+    {
+        128 + Libc.SIGKILL or 128 + Libc.SIGTERM => VmExitReason.Killed,
+        ExitWatcher.UnknownStatus => VmExitReason.Unknown,
+        _ => VmExitReason.HypervisorFailed,
+    };
 
     /// <summary>The end of a log, for a message.</summary>
     private protected static string LastWords(string log)

@@ -19,4 +19,6 @@ internal static class Wait
     public static Task<T> Within<T>(this Task<T> task) => task.WaitAsync(Limit);
 
     public static Task Within(this Task task) => task.WaitAsync(Limit);
+
+    public static Task<T> Within<T>(this ValueTask<T> task) => task.AsTask().WaitAsync(Limit);
 }

@@ -14,9 +14,6 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
 {
     private const string Root = "/api/v1";
 
-    /// <summary>Of a process that another has reaped.</summary>
-    private const int UnknownStatus = 255;
-
     /// <summary>The guest has to give a device back; then the hypervisor removes it.</summary>
     private static readonly TimeSpan s_ejectLimit = TimeSpan.FromSeconds(10), s_ejectPoll = TimeSpan.FromMilliseconds(20), s_bootLimit = TimeSpan.FromSeconds(30);
 
@@ -117,9 +114,7 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
             LastEvent.Panic => VmExitReason.GuestPanic,
             LastEvent.Reset => VmExitReason.GuestReset,
             LastEvent.Shutdown => VmExitReason.GuestShutdown,
-            _ when status is 128 + Libc.SIGKILL or 128 + Libc.SIGTERM => VmExitReason.Killed,
-            _ when status == UnknownStatus => VmExitReason.Unknown,
-            _ => VmExitReason.HypervisorFailed,
+            _ => ReasonOf(status),
         };
         var detail = $"cloud-hypervisor ended with status {status}";
         return ValueTask.FromResult(new VmExit(
@@ -141,20 +136,7 @@ internal sealed partial class CloudHypervisorMachine : VirtualMachine
         MakeConsoleLog();
         string[] arguments = ["--api-socket", $"path={_api.SocketPath}", "--event-monitor", $"path={EventsPath}"];
         var process = StartProcess(HypervisorRole, _options.CloudHypervisor.With(LogPath, arguments));
-        await WaitAsync(() => IsUpAsync(cancellationToken), process, "cloud-hypervisor", LogPath, cancellationToken).ConfigureAwait(false);
-    }
-
-    private async ValueTask<bool> IsUpAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            await _api.CallAsync(HttpMethod.Get, $"{Root}/vmm.ping", null, cancellationToken).ConfigureAwait(false);
-            return true;
-        }
-        catch (VmException e) when (e.Error == VmError.Ended)
-        {
-            return false;
-        }
+        await WaitAsync(() => _api.AnswersAsync($"{Root}/vmm.ping", cancellationToken), process, "cloud-hypervisor", LogPath, cancellationToken).ConfigureAwait(false);
     }
 
     private Task<JsonObject?> PutAsync(string action, JsonObject? body, CancellationToken cancellationToken, TimeSpan? timeout = null) =>

@@ -8,9 +8,6 @@ namespace Kuasar.Vmm.Hypervisors;
 /// <summary>A machine of Firecracker: one process of it, driven by its REST API.</summary>
 internal sealed partial class FirecrackerMachine : VirtualMachine
 {
-    /// <summary>Of a process that another has reaped.</summary>
-    private const int UnknownStatus = 255;
-
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(30);
 
     private readonly FirecrackerOptions _options;
@@ -77,13 +74,7 @@ internal sealed partial class FirecrackerMachine : VirtualMachine
     // 0 is the guest's reset, by which it powers off as well; all else is Firecracker's own.
     private protected override ValueTask<VmExit> ExitOfAsync(int status)
     {
-        var reason = status switch
-        {
-            0 => IsPoweringDown ? VmExitReason.GuestShutdown : VmExitReason.GuestReset,
-            128 + Libc.SIGKILL or 128 + Libc.SIGTERM => VmExitReason.Killed,
-            UnknownStatus => VmExitReason.Unknown,
-            _ => VmExitReason.HypervisorFailed,
-        };
+        var reason = status != 0 ? ReasonOf(status) : IsPoweringDown ? VmExitReason.GuestShutdown : VmExitReason.GuestReset;
         var detail = $"firecracker ended with status {status}";
         return ValueTask.FromResult(new VmExit(reason, Environment.TimeProvider.GetUtcNow(), status == 0 ? detail : $"{detail}: {LastWords(LogPath)}"));
     }
@@ -95,24 +86,11 @@ internal sealed partial class FirecrackerMachine : VirtualMachine
         MakeConsoleLog();
         string[] pci = _options.EnablePci ? ["--enable-pci"] : [];
         var process = StartProcess(HypervisorRole, _options.Firecracker.With(LogPath, ["--api-sock", _api.SocketPath, .. pci]));
-        await WaitAsync(() => IsUpAsync(cancellationToken), process, "firecracker", LogPath, cancellationToken).ConfigureAwait(false);
+        await WaitAsync(() => _api.AnswersAsync("/", cancellationToken), process, "firecracker", LogPath, cancellationToken).ConfigureAwait(false);
         if (Record.ConsoleLog.Length > 0)
         {
             var (path, body) = FirecrackerConfig.Serial(Record.ConsoleLog);
             await _api.CallAsync(HttpMethod.Put, path, body, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private async ValueTask<bool> IsUpAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            await _api.CallAsync(HttpMethod.Get, "/", null, cancellationToken).ConfigureAwait(false);
-            return true;
-        }
-        catch (VmException e) when (e.Error == VmError.Ended)
-        {
-            return false;
         }
     }
 

@@ -91,13 +91,7 @@ internal sealed partial class QemuMachine : VirtualMachine
             // What it said last may not have been read yet.
             await Task.WhenAny(qmp.Closed, Task.Delay(TimeSpan.FromSeconds(1), Environment.TimeProvider)).ConfigureAwait(false);
         }
-        const int Unknown = 255, Signalled = 128;
-        var reason = _events.Reason ?? status switch
-        {
-            0 or Unknown => VmExitReason.Unknown,
-            Signalled + Libc.SIGKILL or Signalled + Libc.SIGTERM => VmExitReason.Killed,
-            _ => VmExitReason.HypervisorFailed,
-        };
+        var reason = _events.Reason ?? (status == 0 ? VmExitReason.Unknown : ReasonOf(status));
         if (reason == VmExitReason.GuestReset && IsPoweringDown)
         {
             reason = VmExitReason.GuestShutdown;

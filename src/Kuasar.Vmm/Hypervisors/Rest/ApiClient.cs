@@ -40,6 +40,21 @@ internal sealed class ApiClient(string vmm, string socketPath, TimeProvider time
         return reply.IsSuccess ? reply.Body : throw Refused(method, path, reply);
     }
 
+    /// <summary>Whether the VMM listens yet, and answers a question that changes nothing.</summary>
+    /// <exception cref="VmException">Refused; TimedOut.</exception>
+    internal async ValueTask<bool> AnswersAsync(string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await CallAsync(HttpMethod.Get, path, null, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        catch (VmException e) when (e.Error == VmError.Ended)
+        {
+            return false;
+        }
+    }
+
     /// <summary>An error of the VMM's as an exception.</summary>
     internal VmException Refused(HttpMethod method, string path, ApiReply reply) =>
         new(VmError.Refused, $"{vmm} refused {method} {path}: {reply.Error} ({reply.Status})");
