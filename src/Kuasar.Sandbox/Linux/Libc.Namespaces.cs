@@ -6,17 +6,8 @@ namespace Kuasar.Linux;
 
 internal static unsafe partial class Libc
 {
-    internal const int CLONE_NEWUTS = 0x04000000, CLONE_NEWIPC = 0x08000000, CLONE_NEWPID = 0x20000000, CLONE_NEWNET = 0x40000000;
-
     /// <summary>Gives the calling thread namespaces of its own. The thread must not go back to a pool.</summary>
     internal static void Unshare(int namespaces) => Check(unshare(namespaces), "unshare");
-
-    /// <summary>Moves the calling thread into a namespace of this type. The thread must not go back to a pool.</summary>
-    internal static void EnterNamespace(string path, int type)
-    {
-        using var handle = Open(path, O_RDONLY);
-        Check(setns((int)handle.DangerousGetHandle(), type), $"setns {path}");
-    }
 
     /// <summary>Of the calling thread's UTS namespace.</summary>
     internal static void SetHostName(string name)
@@ -55,9 +46,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int unshare(int flags);
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int setns(int fd, int type);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int sethostname(byte* name, nuint length);

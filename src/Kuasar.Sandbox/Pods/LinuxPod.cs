@@ -75,7 +75,7 @@ public sealed class LinuxPod : IAsyncDisposable
         cancellationToken.ThrowIfCancellationRequested();
         try
         {
-            await OnThreadAsync(Make).ConfigureAwait(false);
+            await NamespaceThread.RunAsync(Make).ConfigureAwait(false);
         }
         catch
         {
@@ -140,7 +140,7 @@ public sealed class LinuxPod : IAsyncDisposable
         HostProcess? init = null;
         try
         {
-            await OnThreadAsync(() => PodInit.Start(services.Processes, started => init = started)).ConfigureAwait(false);
+            await NamespaceThread.RunAsync(() => PodInit.Start(services.Processes, started => init = started)).ConfigureAwait(false);
             return init!;
         }
         catch
@@ -262,29 +262,5 @@ public sealed class LinuxPod : IAsyncDisposable
         {
             throw new SandboxException(SandboxError.FailedPrecondition, $"{name} is no pid namespace of this pod's containers");
         }
-    }
-
-    /// <summary>On a thread that ends with it: one with namespaces of its own must serve nobody else.</summary>
-    private static Task OnThreadAsync(Action action)
-    {
-        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        var thread = new Thread(
-            () =>
-            {
-                try
-                {
-                    action();
-                    done.SetResult();
-                }
-#pragma warning disable CA1031 // it is thrown where the thread is waited for
-                catch (Exception e)
-#pragma warning restore CA1031
-                {
-                    done.SetException(e);
-                }
-            },
-            256 * 1024) { IsBackground = true, Name = "kuasar-pod" };
-        thread.Start();
-        return done.Task;
     }
 }

@@ -1,20 +1,12 @@
-using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kuasar.Linux;
 
-/// <content>Network namespaces, taps and netlink.</content>
+/// <content>Taps and netlink.</content>
 internal static unsafe partial class Libc
 {
     internal const int IFNAMSIZ = 16;
-
-    /// <summary>This thread moves to the network namespace; it must end there, as nobody else may use it again.</summary>
-    internal static void EnterNetworkNamespace(SafeFileHandle handle)
-    {
-        const int CLONE_NEWNET = 0x40000000;
-        Check(setns((int)handle.DangerousGetHandle(), CLONE_NEWNET), "setns(network)");
-    }
 
     /// <summary>An rtnetlink socket of this thread's network namespace; answers are waited for no longer than the time.</summary>
     internal static SafeFileHandle OpenRouteSocket(TimeSpan timeout)
@@ -54,7 +46,4 @@ internal static unsafe partial class Libc
         const uint TUNSETPERSIST = 0x400454CB;
         Check(ioctl((int)handle.DangerousGetHandle(), TUNSETPERSIST, (void*)1), "ioctl(TUNSETPERSIST)");
     }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int setns(int fd, int type);
 }

@@ -9,25 +9,9 @@ internal static class NetworkNamespace
     /// <param name="path">The namespace's file.</param>
     /// <param name="work">Blocks for system calls only.</param>
     /// <exception cref="IOException">The file is no network namespace, or the caller may not enter it.</exception>
-    internal static Task<T> RunAsync<T>(string path, Func<T> work)
+    internal static Task<T> RunAsync<T>(string path, Func<T> work) => NamespaceThread.RunAsync(() =>
     {
-        var result = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
-        new Thread(() =>
-        {
-            try
-            {
-                using (var file = Libc.Open(path, Libc.O_RDONLY))
-                {
-                    Libc.EnterNetworkNamespace(file);
-                }
-                result.SetResult(work());
-            }
-            catch (Exception error)
-            {
-                result.SetException(error);
-            }
-        })
-        { IsBackground = true, Name = "netns" }.UnsafeStart();
-        return result.Task;
-    }
+        Libc.EnterNamespace(path, Libc.CLONE_NEWNET);
+        return work();
+    });
 }
