@@ -41,7 +41,8 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
         await Node.StartSandboxerAsync();
         await Node.Bed.StartAsync();
         await Node.ReopenEventsAsync();
-        await UnharmedAsync();
+        // What containerd had read, and what was in a fifo that nobody held any more, has gone with them.
+        await UnharmedAsync(isLogWhole: false);
 
         await Task.WhenAll(pods.Select(pod => pod.StopContainerAsync(10)));
         foreach (var pod in pods)
@@ -49,7 +50,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
             Assert.Equal(7, (await pod.UntilExitedAsync()).ExitCode);
         }
 
-        async Task UnharmedAsync()
+        async Task UnharmedAsync(bool isLogWhole = true)
         {
             for (var i = 0; i < pods.Length; i++)
             {
@@ -59,7 +60,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
                 var lines = (await pods[i].LogAsync()).Split('\n');
                 await Within.UntilAsync(async () => (await pods[i].LogAsync()).Split('\n').Length > lines.Length, what: "the log goes on");
                 var numbers = lines.Select(line => int.Parse(line.Split(' ')[^1], CultureInfo.InvariantCulture)).ToList();
-                Assert.Equal(Enumerable.Range(1, numbers.Count), numbers);
+                Assert.True(!isLogWhole || Enumerable.Range(1, numbers.Count).SequenceEqual(numbers), $"pod {i}: {string.Join(' ', numbers)}");
             }
         }
     }
