@@ -79,6 +79,22 @@ public abstract partial class DriverConformance
     }
 
     [Fact]
+    public async Task Pauses_while_the_guest_talks_do_no_harm()
+    {
+        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
+        var machine = await BootAsync();
+        var talking = Task.WhenAll(_bench.ListenToAsync(machine), _bench.ListenToAsync(machine));
+        while (!talking.IsCompleted)
+        {
+            await machine.PauseAsync(Limit);
+            await machine.ResumeAsync(Limit);
+            await Task.Delay(20, Limit);
+        }
+        await talking;
+        await _bench.EchoAsync(machine, Limit);
+    }
+
+    [Fact]
     public async Task A_machine_without_vsock_says_so()
     {
         var machine = Create(Config() with { Vsock = null });

@@ -22,16 +22,16 @@ public sealed class LifeTests
         var (open, closing) = (await machine.ConnectAsync(AgentClient.Port, s_dial, CancellationToken.None), await machine.ConnectAsync(AgentClient.Port, s_dial, CancellationToken.None));
         await machine.PauseAsync(CancellationToken.None);
         Assert.Equal(VmState.Paused, machine.State);
-        // Neither may a byte, or the end of a connection, reach it.
-        var write = open.WriteAsync(new byte[1]).AsTask();
+        // A byte, and the end of a connection, are for later; a dial waits.
+        await open.WriteAsync(new byte[1]);
         await closing.DisposeAsync();
-        // A dial would wedge the vsock of a machine that stands still: it waits.
         var answer = guest.RunAsync("echo awake");
         await Task.Delay(300);
-        Assert.False(answer.IsCompleted || write.IsCompleted);
+        Assert.False(answer.IsCompleted);
+        var refused = await Assert.ThrowsAsync<VmException>(() => machine.AddDeviceAsync(new VmDisk("late", guest.NewDisk("late", "")), CancellationToken.None));
+        Assert.Equal(VmError.WrongState, refused.Error);
         await machine.ResumeAsync(CancellationToken.None);
         Assert.Equal("awake", await answer);
-        await write;
         await open.DisposeAsync();
 
         // The agent heeds the power button.

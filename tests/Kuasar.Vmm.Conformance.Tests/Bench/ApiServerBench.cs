@@ -40,6 +40,8 @@ internal sealed class ApiServerBench(Hypervisor hypervisor, VmExitReason panic, 
         Assert.Equal(sent, received);
     }
 
+    public override Task ListenToAsync(VirtualMachine machine) => EchoAsync(machine, CancellationToken.None);
+
     public override Task PowerOffAsync(VirtualMachine machine) => CommandAsync(machine, "poweroff");
 
     public override Task ResetAsync(VirtualMachine machine) => CommandAsync(machine, "reset");

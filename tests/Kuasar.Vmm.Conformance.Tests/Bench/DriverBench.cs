@@ -25,6 +25,9 @@ public abstract class DriverBench
     /// <summary>Sends bytes to the guest and gets them back.</summary>
     public abstract Task EchoAsync(VirtualMachine machine, CancellationToken cancellationToken);
 
+    /// <summary>Has the guest send a few hundred thousand bytes, bit by bit, over an open connection.</summary>
+    public abstract Task ListenToAsync(VirtualMachine machine);
+
     /// <summary>Has the guest power off.</summary>
     public abstract Task PowerOffAsync(VirtualMachine machine);
 
