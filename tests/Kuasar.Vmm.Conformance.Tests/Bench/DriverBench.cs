@@ -52,6 +52,9 @@ public abstract class DriverBench
     /// <summary>Bytes of memory that the guest has; null: it cannot tell exactly.</summary>
     public abstract Task<long?> MemoryAsync(VirtualMachine machine);
 
+    /// <summary>A port of the guest where somebody listens, and reads.</summary>
+    public virtual uint Port => AgentClient.Port;
+
     /// <summary>A port of the guest where nobody listens.</summary>
     public virtual uint ClosedPort => 9;
 }
