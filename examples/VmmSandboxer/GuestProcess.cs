@@ -2,6 +2,7 @@ using Grpc.Core;
 using Kuasar.Protocol.Contracts.TaskV2;
 using Kuasar.Sandbox;
 using Kuasar.Vmm;
+using Status = Kuasar.Protocol.Contracts.TaskTypes.Status;
 using SystemTask = System.Threading.Tasks.Task;
 
 namespace VmmSandboxer;
@@ -70,6 +71,28 @@ internal sealed class GuestProcess(VirtualMachine machine, AgentClient agent, st
         catch (RpcException e) when (e.StatusCode == StatusCode.NotFound || machine.State == VmState.Ended)
         {
             // Gone, with its guest or before.
+        }
+    }
+
+    /// <summary>Null when the guest does not know it, or has ended.</summary>
+    internal async Task<Status?> StatusAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await agent.Tasks.StateAsync(new StateRequest { Id = containerId, ExecId = execId }, cancellationToken: cancellationToken)).Status;
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.NotFound || machine.State == VmState.Ended)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Copies on after a new start: one that has ended meanwhile may have left last words.</summary>
+    internal async SystemTask RecoverStreamsAsync(ProcessStdio stdio, CancellationToken cancellationToken)
+    {
+        if (machine.State != VmState.Ended && await StatusAsync(cancellationToken) is not null)
+        {
+            OpenStreams(stdio);
         }
     }
 

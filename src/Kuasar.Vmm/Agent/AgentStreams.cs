@@ -13,7 +13,7 @@ namespace Kuasar.Vmm.Agent;
 ///   Any(StreamInit{id})
 ///                                   Any(Empty)                  the stream stands
 ///   stdin:  Any(Data), end          Any(WindowUpdate) ...       32 KiB each
-///   output:                         Any(Data) ..., end          an empty Data is an end too
+///   output: Any(WindowUpdate)       Any(Data) ..., end          an empty Data is an end too; the first update is the window, others acknowledge
 /// </code>
 /// </remarks>
 internal static class AgentStreams
