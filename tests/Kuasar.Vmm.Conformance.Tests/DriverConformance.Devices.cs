@@ -72,7 +72,7 @@ public abstract partial class DriverConformance
     public async Task A_daemon_that_dies_ends_its_machine_and_says_which()
     {
         Assert.SkipUnless(Can(VmCapabilities.FileSystem), "no shared folders");
-        var machine = await BootAsync(ConfigWithFolder());
+        var machine = await StartAsync(ConfigWithFolder());
         using (var daemon = System.Diagnostics.Process.GetProcessById(_saved!.Processes.Single(process => process.Role == "share").Process.Pid))
         {
             daemon.Kill();

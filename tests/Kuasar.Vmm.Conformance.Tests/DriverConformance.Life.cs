@@ -82,7 +82,7 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task A_hypervisor_that_is_killed_by_a_stranger_ends_its_machine()
     {
-        var machine = await BootAsync();
+        var machine = await StartAsync();
         using (var process = System.Diagnostics.Process.GetProcessById(machine.ProcessId))
         {
             process.Kill();
@@ -99,13 +99,13 @@ public abstract partial class DriverConformance
         var created = Create();
         Assert.Equal(VmExitReason.Killed, (await created.KillAsync()).Reason);
 
-        var running = await BootAsync();
+        var running = await StartAsync();
         Assert.Equal(VmExitReason.Killed, (await running.KillAsync().WaitAsync(s_endLimit)).Reason);
         Assert.Equal(VmExitReason.Killed, (await running.KillAsync()).Reason);
         AssertNothingLeft(running);
         if (Can(VmCapabilities.Pause))
         {
-            var paused = await BootAsync();
+            var paused = await StartAsync();
             await paused.PauseAsync(Limit);
             Assert.Equal(VmExitReason.Killed, (await paused.KillAsync().WaitAsync(s_endLimit)).Reason);
             AssertNothingLeft(paused);
@@ -141,8 +141,8 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task Two_machines_live_side_by_side()
     {
-        var first = await BootAsync();
-        var second = await BootAsync();
+        var (booting, second) = (BootAsync(), await BootAsync());
+        var first = await booting;
         await _bench.RememberAsync(first, "one");
         await _bench.RememberAsync(second, "two");
         await first.KillAsync();
@@ -168,7 +168,7 @@ public abstract partial class DriverConformance
     public async Task A_boot_that_is_cancelled_or_killed_leaves_nothing()
     {
         // What is tried once has been tried.
-        await Create().BootAsync(Limit);
+        await StartAsync();
         for (var milliseconds = 0; milliseconds <= 96; milliseconds += 4)
         {
             var machine = Create(ConfigWithFolder());

@@ -37,7 +37,7 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task A_machine_that_ended_while_nobody_looked_is_found_ended()
     {
-        var machine = await BootAsync();
+        var machine = await StartAsync();
         var record = _saved!.Clone();
         await machine.KillAsync();
         _saved = record;
@@ -50,7 +50,7 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task What_a_manager_left_that_died_before_the_guest_ran_is_ended()
     {
-        var machine = await BootAsync();
+        var machine = await StartAsync();
         _saved!.State = VmRecord.Types.State.Created;
         await LetGoAsync(machine);
         var found = await TakeOverAsync();

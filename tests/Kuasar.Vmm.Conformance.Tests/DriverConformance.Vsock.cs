@@ -43,7 +43,7 @@ public abstract partial class DriverConformance
     public async Task Dials_that_wait_for_a_paused_machine_end_with_it_or_by_their_token()
     {
         Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
-        var machine = await BootAsync();
+        var machine = await StartAsync();
         await machine.PauseAsync(Limit);
         using var cancel = new CancellationTokenSource();
         var cancelled = machine.ConnectAsync(Guest.EchoPort, TimeSpan.FromSeconds(5), cancel.Token);

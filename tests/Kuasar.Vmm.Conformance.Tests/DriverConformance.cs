@@ -77,6 +77,14 @@ public abstract partial class DriverConformance : IAsyncDisposable
         return machine;
     }
 
+    // One that runs, where it does not matter how far its guest has come.
+    private async Task<VirtualMachine> StartAsync(VmConfig? config = null)
+    {
+        var machine = Create(config);
+        await machine.BootAsync(Limit);
+        return machine;
+    }
+
     // The guest says that it is up by calling home.
     private async Task AnswerAsync(VsockListener home)
     {
