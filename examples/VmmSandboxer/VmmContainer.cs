@@ -79,8 +79,16 @@ internal sealed class VmmContainer : Container
                 Terminal = streams.Terminal,
             },
             cancellationToken: cancellationToken);
-        var started = await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id, ExecId = exec.Id }, cancellationToken: cancellationToken);
-        return new VmmExec(process, (int)started.Pid);
+        try
+        {
+            var started = await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id, ExecId = exec.Id }, cancellationToken: cancellationToken);
+            return new VmmExec(process, (int)started.Pid);
+        }
+        catch (RpcException)
+        {
+            await process.DeleteAsync(CancellationToken.None);
+            throw;
+        }
     }
 
     public override async Task<ContainerProcess> RecoverExecAsync(ExecSpec exec, HostProcess? process, CancellationToken cancellationToken)

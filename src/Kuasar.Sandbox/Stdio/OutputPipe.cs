@@ -22,17 +22,19 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
     /// that first.
     /// </summary>
     /// <param name="send">Takes a chunk, an empty one for the end; it must be done with the memory when it completes.</param>
+    /// <param name="position">So much of all output this client has already.</param>
     /// <param name="window">What this client takes and has taken.</param>
     /// <param name="time">The clock.</param>
     /// <param name="cancellationToken">The client's call.</param>
     internal Task CopyToAsync(
-        Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, OutputWindow window, TimeProvider time, CancellationToken cancellationToken) =>
+        Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, long position, OutputWindow window, TimeProvider time, CancellationToken cancellationToken) =>
         RunClientAsync(
             async stop =>
             {
                 long given = 0;
                 try
                 {
+                    _untaken.Remove(position - _untaken.Position);
                     foreach (var chunk in _untaken.Chunks)
                     {
                         await SendAgainAsync(chunk, send, window, stop).ConfigureAwait(false);

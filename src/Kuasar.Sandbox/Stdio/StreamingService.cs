@@ -33,7 +33,7 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
         switch (await streams.FindAsync(init.Id, ProcessLimit, time, stop).ConfigureAwait(false))
         {
             case OutputPipe output:
-                await SendAsync(output, requestStream, responseStream, stop).ConfigureAwait(false);
+                await SendAsync(output, init.Position, requestStream, responseStream, stop).ConfigureAwait(false);
                 break;
             case InputPipe input:
                 await ReceiveAsync(input, requestStream, responseStream, stop).ConfigureAwait(false);
@@ -42,13 +42,14 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
     }
 
     private async Task SendAsync(
-        OutputPipe output, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+        OutputPipe output, ulong position, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var window = new OutputWindow();
         var granting = ReadGrantsAsync(requests, window, ended.Token);
         await output.CopyToAsync(
             (bytes, stop) => responses.WriteAsync(TypeUrl.Pack(new Data { Data_ = UnsafeByteOperations.UnsafeWrap(bytes) }), stop),
+            (long)Math.Min(position, long.MaxValue),
             window,
             time,
             cancellationToken).ConfigureAwait(false);

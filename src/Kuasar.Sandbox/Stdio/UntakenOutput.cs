@@ -13,6 +13,9 @@ internal sealed class UntakenOutput
 
     private int _length;
 
+    /// <summary>How much came before it.</summary>
+    internal long Position { get; private set; }
+
     internal bool IsEmpty => _length == 0;
 
     /// <summary>All of it, in order; the memory is not written to again.</summary>
@@ -31,7 +34,7 @@ internal sealed class UntakenOutput
         while (count > 0 && _chunks.First is { } first)
         {
             var part = (int)Math.Min(count, first.Value.Length - _offset);
-            (count, _offset, _length) = (count - part, _offset + part, _length - part);
+            (count, _offset, _length, Position) = (count - part, _offset + part, _length - part, Position + part);
             if (_offset == first.Value.Length)
             {
                 _chunks.RemoveFirst();

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Streaming;
 using Kuasar.Protocol.Contracts.Transfer;
 using DuplexCall = Grpc.Core.AsyncDuplexStreamingCall<Google.Protobuf.WellKnownTypes.Any, Google.Protobuf.WellKnownTypes.Any>;
 
@@ -36,13 +37,13 @@ internal sealed class AgentOutput : Stream
         _client = client;
     }
 
-    internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, CancellationToken cancellationToken)
+    internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, long position, CancellationToken cancellationToken)
     {
         var paced = new PacedStream(stream);
         var output = new AgentOutput(id, paced, channel.Over(paced));
         try
         {
-            output._call = await AgentStreams.OpenAsync(output._client, id, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
+            output._call = await AgentStreams.OpenAsync(output._client, new StreamInit { Id = id, Position = (ulong)position }, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
             output.Grant(Window);
             return output;
         }
