@@ -92,12 +92,9 @@ if [ -n "$fast" ]; then export KUASAR_E2E_SKIP='test.sh --fast'; else prepare_en
 build
 passed=0 failed=0 skipped=0 ran=()
 for folder in tests/*.Tests; do
-  name=${folder#tests/} arguments=()
-  # Not on QEMU's guests here: they take two minutes, Kuasar.Vmm.Tests boots the same, and one of them
-  # (Pauses_and_dials_at_once_do_no_harm) still fails there now and then: vhost-device-vsock grows deaf.
-  [ "$name" != Kuasar.Vmm.Conformance.Tests ] || arguments=(servers -class- '*.QemuConformance')
-  run_tests "$name" "${arguments[@]}"
-  ran+=("$logs/$name${arguments[0]:+.${arguments[0]}}.log")
+  name=${folder#tests/}
+  run_tests "$name"
+  ran+=("$logs/$name.log")
 done
 # Once more with containerd 1.7, which has no proxy plugins for sandboxes: what of the tests depends on the containerd.
 if [ -z "$fast" ] && [ "${SUITE:-}" != trixie ]; then

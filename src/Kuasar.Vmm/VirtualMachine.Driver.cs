@@ -28,6 +28,19 @@ public abstract partial class VirtualMachine
     /// <summary>The pid of its hypervisor; 0 before the boot.</summary>
     public int ProcessId => Record.Processes.FirstOrDefault(process => process.Role == HypervisorRole)?.Process.Pid ?? 0;
 
+    /// <summary>Its hypervisor's process.</summary>
+    /// <exception cref="VmException">Ended.</exception>
+    private protected VmProcess HypervisorProcess
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _processes.GetValueOrDefault(HypervisorRole) ?? throw new VmException(VmError.Ended, "the machine has ended, or is no more to be used");
+            }
+        }
+    }
+
     private protected VmEnvironment Environment { get; }
 
     /// <summary>The guest has been asked to power off; a reset is then how some do it.</summary>

@@ -76,7 +76,7 @@ public abstract partial class VirtualMachine : IAsyncDisposable
     }, cancellationToken);
 
     /// <summary>
-    /// Stops the vcpus. What <see cref="ConnectAsync"/> has dialled waits until it is resumed, as new dials do: writes, and the ends of connections.
+    /// Stops the vcpus. <see cref="ConnectAsync"/> waits until it is resumed; what is written to open connections reaches the guest then.
     /// </summary>
     /// <exception cref="VmException">Unsupported, WrongState, Refused, TimedOut, Ended.</exception>
     public Task PauseAsync(CancellationToken cancellationToken) => InTurnAsync("pause", VmCapabilities.Pause, [VmState.Running], async () =>
@@ -221,9 +221,7 @@ public abstract partial class VirtualMachine : IAsyncDisposable
     {
         var endPoint = EndPoint(port);
         using var pass = await _dials.EnterAsync(cancellationToken).ConfigureAwait(false);
-        var stream = await endPoint.ConnectAsync(timeout, cancellationToken).ConfigureAwait(false);
-        stream.Gate = _dials;
-        return stream;
+        return await endPoint.ConnectAsync(timeout, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task InTurnAsync(string verb, VmCapabilities needs, VmState[] states, Func<Task> action, CancellationToken cancellationToken)

@@ -1,6 +1,8 @@
 using Grpc.Core;
 using Kuasar.GuestAgent.Tests.Beds;
+using Kuasar.Vmm;
 using Kuasar.Vmm.Contracts.Agent;
+using AgentClient = Kuasar.GuestAgent.Tests.Beds.AgentClient;
 using Task = System.Threading.Tasks.Task;
 
 namespace Kuasar.GuestAgent.Tests;
@@ -19,8 +21,7 @@ public sealed class PowerOffTests(MachineBed bed) : IClassFixture<MachineBed>
         var wait = agent.WaitAsync(id);
         await agent.ShutdownAsync();
         Assert.Equal(137u, await wait);
-        await bed.Machine.ExitAsync();
-        Assert.Equal(0, bed.Machine.ExitCode);
+        Assert.Equal(VmExitReason.GuestShutdown, (await bed.EndAsync()).Reason);
         Assert.DoesNotContain("panic", bed.Console, StringComparison.OrdinalIgnoreCase);
     }
 }
@@ -33,9 +34,7 @@ public sealed class PowerButtonTests(MachineBed bed) : IClassFixture<MachineBed>
     {
         using var agent = await bed.OpenAsync();
         await agent.Agent.CheckAsync(new CheckRequest(), AgentClient.Soon);
-        await bed.CommandAsync("""{"execute":"system_powerdown"}""");
-        await bed.Machine.ExitAsync();
-        Assert.Equal(0, bed.Machine.ExitCode);
+        Assert.Equal(VmExitReason.GuestShutdown, (await bed.Machine.PowerDownAsync(TimeSpan.FromSeconds(30), CancellationToken.None)).Reason);
         Assert.DoesNotContain("panic", bed.Console, StringComparison.OrdinalIgnoreCase);
     }
 }
@@ -58,7 +57,7 @@ public sealed class CrashTests(MachineBed bed) : IClassFixture<MachineBed>
                     """,
             },
             AgentClient.Soon);
-        await bed.Machine.ExitAsync();
+        Assert.Equal(VmExitReason.GuestPanic, (await bed.EndAsync()).Reason);
         Assert.Contains("Attempted to kill init", bed.Console, StringComparison.Ordinal);
         await Assert.ThrowsAsync<RpcException>(async () => await crash);
     }

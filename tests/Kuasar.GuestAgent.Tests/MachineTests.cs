@@ -7,7 +7,9 @@ using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.CgroupsV2;
 using Kuasar.Protocol.Contracts.Events;
 using Kuasar.Protocol.Contracts.TaskV3;
+using Kuasar.Vmm;
 using Kuasar.Vmm.Contracts.Agent;
+using AgentClient = Kuasar.GuestAgent.Tests.Beds.AgentClient;
 using Task = System.Threading.Tasks.Task;
 
 namespace Kuasar.GuestAgent.Tests;
@@ -154,9 +156,7 @@ public sealed class MachineTests(MachineBed bed) : IClassFixture<MachineBed>
     public async Task Device_that_is_plugged_in_gets_its_address()
     {
         using var agent = await bed.OpenAsync();
-        await bed.CommandAsync(
-            """{"execute":"netdev_add","arguments":{"type":"hubport","id":"more","hubid":1}}""",
-            """{"execute":"device_add","arguments":{"driver":"virtio-net-pci","id":"more","netdev":"more","bus":"spare","mac":"52:54:00:aa:bb:cc","romfile":""}}""");
+        await bed.Machine.AddDeviceAsync(new VmNet("more", "52:54:00:aa:bb:cc") { TapName = MachineBed.NewTap(1) }, CancellationToken.None);
         var wanted = new Interface { Name = "net1", HwAddr = "52:54:00:AA:BB:CC", IPAddresses = { new IPAddress { Address = "10.77.0.2", Mask = "16" } } };
         await agent.Agent.UpdateInterfacesAsync(new UpdateInterfacesRequest { Interfaces = { wanted } }, AgentClient.Soon);
         Assert.Contains("inet 10.77.0.2/16", await ShellAsync(agent, "ip addr show net1"), StringComparison.Ordinal);
@@ -184,8 +184,7 @@ public sealed class MachineTests(MachineBed bed) : IClassFixture<MachineBed>
     {
         using var agent = await bed.OpenAsync();
         Assert.Equal("0", await ShellAsync(agent, "cat /sys/devices/system/cpu/online"));
-        await bed.CommandAsync(
-            """{"execute":"device_add","arguments":{"driver":"qemu64-x86_64-cpu","id":"cpu1","socket-id":1,"core-id":0,"thread-id":0}}""");
+        await bed.Machine.ResizeAsync(2, null, CancellationToken.None);
         for (var i = 0; await ShellAsync(agent, "cat /sys/devices/system/cpu/online") != "0-1"; i++)
         {
             Assert.True(i < 100, "the processor is not used: " + bed.Console);

@@ -50,7 +50,7 @@ public abstract partial class DriverConformance
     public async Task A_machine_with_a_shared_folder_cannot_be_saved()
     {
         Assert.SkipUnless(_bench.CanSave && Can(VmCapabilities.FileSystem), "no snapshots, or no shared folders");
-        var machine = await BootAsync(Config() with { FileSystems = [new VmFileSystem("share", "kuasar", _scratch.Folder("shared"))] });
+        var machine = await BootAsync(ConfigWithFolder());
         await machine.PauseAsync(Limit);
         var refusal = await RefusedAsync(VmError.Unsupported, () => machine.SnapshotAsync(_scratch.Path("snapshot"), Limit));
         Assert.Contains("share", refusal.Message, StringComparison.Ordinal);

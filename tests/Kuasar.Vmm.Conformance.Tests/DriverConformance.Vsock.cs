@@ -6,18 +6,11 @@ namespace Kuasar.Vmm.Conformance.Tests;
 public abstract partial class DriverConformance
 {
     [Fact]
-    public async Task A_port_where_nobody_listens_is_refused()
+    public async Task Many_connections_are_carried_at_once_and_a_port_where_nobody_listens_is_refused()
     {
         var machine = await BootAsync();
         var failure = await Assert.ThrowsAsync<VsockException>(() => machine.ConnectAsync(_bench.ClosedPort, TimeSpan.FromSeconds(5), Limit));
         Assert.Equal(VsockFailure.Refused, failure.Reason);
-        await _bench.EchoAsync(machine, Limit);
-    }
-
-    [Fact]
-    public async Task Many_connections_are_carried_at_once()
-    {
-        var machine = await BootAsync();
         await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => _bench.EchoAsync(machine, Limit)));
     }
 
@@ -27,9 +20,14 @@ public abstract partial class DriverConformance
         Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
         var machine = await BootAsync();
         await _bench.RememberAsync(machine, "what was");
+        await using var open = await machine.ConnectAsync(_bench.Port, TimeSpan.FromSeconds(5), Limit);
+        var closing = await machine.ConnectAsync(_bench.Port, TimeSpan.FromSeconds(5), Limit);
 
         await machine.PauseAsync(Limit);
         Assert.Equal(VmState.Paused, machine.State);
+        // A byte, and the end of a connection, are for later.
+        await open.WriteAsync(new byte[1], Limit);
+        await closing.DisposeAsync();
         // A dial now would wedge the device for good: it has to wait.
         var echo = _bench.EchoAsync(machine, Limit);
         Assert.NotSame(echo, await Task.WhenAny(echo, Task.Delay(200)));
@@ -45,7 +43,7 @@ public abstract partial class DriverConformance
     public async Task Dials_that_wait_for_a_paused_machine_end_with_it_or_by_their_token()
     {
         Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
-        var machine = await BootAsync();
+        var machine = await StartAsync();
         await machine.PauseAsync(Limit);
         using var cancel = new CancellationTokenSource();
         var cancelled = machine.ConnectAsync(Guest.EchoPort, TimeSpan.FromSeconds(5), cancel.Token);
@@ -76,6 +74,22 @@ public abstract partial class DriverConformance
         }
         await done.CancelAsync();
         await dialling.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Pauses_while_the_guest_talks_do_no_harm()
+    {
+        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
+        var machine = await BootAsync();
+        var talking = Task.WhenAll(_bench.ListenToAsync(machine), _bench.ListenToAsync(machine));
+        while (!talking.IsCompleted)
+        {
+            await machine.PauseAsync(Limit);
+            await machine.ResumeAsync(Limit);
+            await Task.Delay(20, Limit);
+        }
+        await talking;
+        await _bench.EchoAsync(machine, Limit);
     }
 
     [Fact]

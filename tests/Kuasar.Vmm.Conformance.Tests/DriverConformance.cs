@@ -30,10 +30,8 @@ public abstract partial class DriverConformance : IAsyncDisposable
         {
             foreach (var machine in _machines)
             {
-                if (machine.State is not VmState.Ended)
-                {
-                    await machine.KillAsync();
-                }
+                // Also of one that has ended: its processes may be on their way out.
+                await machine.KillAsync();
                 await machine.DisposeAsync();
             }
             left = _scratch.Processes();
@@ -54,6 +52,10 @@ public abstract partial class DriverConformance : IAsyncDisposable
 
     private VmConfig Config() => _bench.Config(_scratch.Path("console"));
 
+    // Where there are any: its daemon ends by itself then, and is not to be taken for the cause of its machine's end.
+    private VmConfig ConfigWithFolder() =>
+        Config() with { FileSystems = Can(VmCapabilities.FileSystem) ? [new VmFileSystem("share", "kuasar", _scratch.Folder("shared"))] : [] };
+
     private VmEnvironment Environment(string? folder = null) => new(folder ?? _scratch.Path($"vm{Interlocked.Increment(ref _lastFolder)}"))
     {
         Save = record => _saved = record.Clone(),
@@ -72,6 +74,14 @@ public abstract partial class DriverConformance : IAsyncDisposable
         await using var home = machine.EndPoint(AgentClient.CallHomePort).Listen();
         await machine.BootAsync(Limit);
         await AnswerAsync(home);
+        return machine;
+    }
+
+    // One that runs, where it does not matter how far its guest has come.
+    private async Task<VirtualMachine> StartAsync(VmConfig? config = null)
+    {
+        var machine = Create(config);
+        await machine.BootAsync(Limit);
         return machine;
     }
 

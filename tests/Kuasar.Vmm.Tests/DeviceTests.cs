@@ -37,12 +37,21 @@ public sealed class DeviceTests
 
         await guest.Machine.PauseAsync(CancellationToken.None);
         await RefusedAsync(VmError.WrongState, () => guest.Machine.RemoveDeviceAsync("cold", CancellationToken.None));
+        await RefusedAsync(VmError.WrongState, () => guest.Machine.AddDeviceAsync(new VmDisk("late", guest.PathOf("third")), CancellationToken.None));
+        Assert.Equal(["cold", "state"], guest.Saved.Devices.Select(device => device.Id).Order());
     }
 
     [Fact]
     public async Task FoldersInterfacesAndVcpusComeAndGo()
     {
-        await using var guest = await QemuGuest.BootAsync(change: (_, config) => config with { MaxVcpus = 2 });
+        // An open tap at the boot, which no process inherits.
+        const string ColdAddress = "02:00:00:00:00:08";
+        using var cold = Libc.CreateTap("kvtest1");
+        await using var guest = await QemuGuest.BootAsync(
+            change: (_, config) => config with { MaxVcpus = 2, Nets = [new VmNet("cold", ColdAddress) { Tap = cold }] });
+        Assert.Contains(ColdAddress, await guest.RunAsync("cat /sys/class/net/*/address"), StringComparison.Ordinal);
+        await File.WriteAllTextAsync(Path.Combine(guest.Share, "note"), "from the host");
+        Assert.Equal("from the host", await guest.RunAsync("cat /run/kuasar/state/note"));
         var folder = Directory.CreateDirectory(guest.PathOf("more")).FullName;
         await File.WriteAllTextAsync(Path.Combine(folder, "file"), "shared");
         await guest.Machine.AddDeviceAsync(new VmFileSystem("more", "more", folder), CancellationToken.None);
@@ -67,16 +76,6 @@ public sealed class DeviceTests
         await guest.UntilAsync("ls /sys/devices/system/cpu", text => text.Contains("cpu1", StringComparison.Ordinal));
         await RefusedAsync(VmError.Unsupported, () => guest.Machine.ResizeAsync(1, null, CancellationToken.None));
         Assert.Equal("alive", await guest.RunAsync("echo alive"));
-    }
-
-    /// <summary>An open tap at the boot, which no process inherits.</summary>
-    [Fact]
-    public async Task AnOpenTapIsThereFromTheBoot()
-    {
-        const string Address = "02:00:00:00:00:08";
-        using var tap = Libc.CreateTap("kvtest1");
-        await using var guest = await QemuGuest.BootAsync(change: (_, config) => config with { Nets = [new VmNet("n0", Address) { Tap = tap }] });
-        Assert.Contains(Address, await guest.RunAsync("cat /sys/class/net/*/address"), StringComparison.Ordinal);
     }
 
     private static async Task RefusedAsync(VmError error, Func<Task> act) => Assert.Equal(error, (await Assert.ThrowsAsync<VmException>(act)).Error);

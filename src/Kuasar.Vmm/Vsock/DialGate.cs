@@ -1,42 +1,34 @@
 namespace Kuasar.Vmm.Vsock;
 
 /// <summary>
-/// Keeps dials, and writes and ends of connections, and pauses apart: a byte to a guest that is stopped wedges vhost-device-vsock for good. While the gate is shut dials
-/// wait; shutting it waits for those under way.
+/// Keeps dials and pauses apart: a guest that stands still answers none, and some hypervisors' vsock never recovers from one. While the gate is
+/// shut dials wait; shutting it waits for those under way.
 /// </summary>
 internal sealed class DialGate
 {
     private readonly Lock _lock = new();
+    private readonly List<TaskCompletionSource> _waiting = [];
+    private bool _isShut;
     private int _dials;
-    private TaskCompletionSource? _shut; // completes when the gate opens
     private TaskCompletionSource? _idle; // completes when the last dial ends
 
     /// <summary>Waits while the gate is shut. Dispose the pass when the dial has ended, either way.</summary>
     internal async ValueTask<Pass> EnterAsync(CancellationToken cancellationToken)
     {
-        while (true)
-        {
-            Task opened;
-            lock (_lock)
-            {
-                if (_shut is null)
-                {
-                    _dials++;
-                    return new Pass(this);
-                }
-                opened = _shut.Task;
-            }
-            await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Completes when the gate is open; at once, when it is.</summary>
-    internal Task WhenOpenAsync(CancellationToken cancellationToken)
-    {
+        TaskCompletionSource opened;
         lock (_lock)
         {
-            return _shut is null ? Task.CompletedTask : _shut.Task.WaitAsync(cancellationToken);
+            if (!_isShut)
+            {
+                _dials++;
+                return new Pass(this);
+            }
+            opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            _waiting.Add(opened);
         }
+        using var giveUp = cancellationToken.UnsafeRegister(_ => GiveUp(opened, cancellationToken), null);
+        await opened.Task.ConfigureAwait(false);
+        return new Pass(this);
     }
 
     /// <summary>No dial is under way when it completes, and none begins before <see cref="Open"/>. Cancelled: the gate is open again.</summary>
@@ -45,7 +37,7 @@ internal sealed class DialGate
         Task idle;
         lock (_lock)
         {
-            _shut ??= new(TaskCreationOptions.RunContinuationsAsynchronously);
+            _isShut = true;
             if (_dials == 0)
             {
                 return;
@@ -64,12 +56,26 @@ internal sealed class DialGate
     }
 
     /// <summary>Lets dials through; idempotent.</summary>
+    /// <remarks>Those that wait are under way at once: the next pause waits for them, or one pause after the other would keep them out.</remarks>
     internal void Open()
     {
         lock (_lock)
         {
-            _shut?.TrySetResult();
-            _shut = null;
+            _isShut = false;
+            _dials += _waiting.Count;
+            _waiting.ForEach(static opened => opened.SetResult());
+            _waiting.Clear();
+        }
+    }
+
+    private void GiveUp(TaskCompletionSource opened, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (_waiting.Remove(opened))
+            {
+                opened.SetCanceled(cancellationToken);
+            }
         }
     }
 

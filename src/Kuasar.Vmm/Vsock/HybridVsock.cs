@@ -13,7 +13,8 @@ namespace Kuasar.Vmm.Vsock;
 ///   both       the guest's bytes
 /// </code>
 /// Nothing is sent before OK: vhost-device-vsock drops what follows CONNECT in the same packet. Nothing is read past the line: the rest is
-/// the guest's.
+/// the guest's. A connection is not closed before its answer: where the guest's comes to a host that has gone, vhost-device-vsock panics in the
+/// thread that serves all connections, and a connection without CONNECT keeps that thread busy for ever.
 /// </remarks>
 internal static class HybridVsock
 {
@@ -25,10 +26,15 @@ internal static class HybridVsock
         var stream = new VsockStream(await OpenAsync(endPoint, cancellationToken).ConfigureAwait(false), endPoint);
         try
         {
-            var request = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"CONNECT {endPoint.Port}\n"));
-            await stream.WriteAsync(request, cancellationToken).ConfigureAwait(false);
+            // There is room in a fresh socket.
+            stream.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"CONNECT {endPoint.Port}\n")));
             await ReadReplyAsync(stream, endPoint, cancellationToken).ConfigureAwait(false);
             return stream;
+        }
+        catch (OperationCanceledException)
+        {
+            _ = AbandonAsync(stream, endPoint);
+            throw;
         }
         catch (VsockException error) when (error.Reason == VsockFailure.Lost)
         {
@@ -40,6 +46,22 @@ internal static class HybridVsock
         {
             await stream.DisposeAsync().ConfigureAwait(false);
             throw;
+        }
+    }
+
+    /// <summary>Closes a dial that nobody waits for any more once it is answered; the end of its hypervisor is an answer as well.</summary>
+    private static async Task AbandonAsync(VsockStream stream, VsockEndPoint endPoint)
+    {
+        await using (stream.ConfigureAwait(false))
+        {
+            try
+            {
+                await ReadReplyAsync(stream, endPoint, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (VsockException)
+            {
+                // Lost, refused, or the rest of a line whose beginning was read before.
+            }
         }
     }
 

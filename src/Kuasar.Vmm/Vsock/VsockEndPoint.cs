@@ -88,7 +88,10 @@ public sealed record VsockEndPoint
     /// <param name="cancellationToken">Ends the attempt; not the stream.</param>
     /// <returns>The connected stream; the caller disposes it.</returns>
     /// <exception cref="VsockException">Nobody is there, or does not answer in time: <see cref="VsockException.Reason"/>.</exception>
-    /// <remarks>Not while the guest is paused: vhost-device-vsock would never recover (a virtual machine of this library sees to that).</remarks>
+    /// <remarks>
+    /// A guest that is paused does not answer; <see cref="VirtualMachine.ConnectAsync"/> waits. An attempt that was given up stays open until it is
+    /// answered, or the hypervisor ends, as vhost-device-vsock panics when it is to answer nobody.
+    /// </remarks>
     public async ValueTask<VsockStream> ConnectAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

@@ -34,9 +34,6 @@ public sealed class VsockStream : Stream
         RemoteEndPoint = remote;
     }
 
-    /// <summary>Shut while the other end's machine stands still: whatever is sent then, an end too, leaves vhost-device-vsock deaf for good.</summary>
-    internal DialGate? Gate { get; set; }
-
     /// <summary>Who is at the other end: as dialled, or who has dialled (hybrid: the port dialled, as the caller's is not told).</summary>
     public VsockEndPoint RemoteEndPoint { get; }
 
@@ -120,10 +117,6 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<byte> buffer)
     {
-        if (Gate?.WhenOpenAsync(_disposed.Token) is { IsCompleted: false } opening)
-        {
-            opening.GetAwaiter().GetResult();
-        }
         while (!buffer.IsEmpty)
         {
             var count = Libc.TrySend(_socket.SafeHandle, buffer[..Math.Min(buffer.Length, _maxWrite)]);
@@ -142,10 +135,6 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (Gate?.WhenOpenAsync(_disposed.Token) is { IsCompleted: false } opening)
-        {
-            await opening.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
         while (!buffer.IsEmpty)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -183,36 +172,18 @@ public sealed class VsockStream : Stream
         if (disposing && !_disposed.IsCancellationRequested)
         {
             _disposed.Cancel();
-            if (Gate?.WhenOpenAsync(CancellationToken.None) is { IsCompleted: false } opening)
+            try
             {
-                EndSocket(SocketShutdown.Receive);
-                opening.ContinueWith(_ => CloseSocket(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+                // A read that waits in the kernel keeps the descriptor open.
+                _socket.Shutdown(SocketShutdown.Both);
             }
-            else
+            catch (SocketException)
             {
-                CloseSocket();
+                // Lost already.
             }
+            _socket.Dispose();
         }
         base.Dispose(disposing);
-    }
-
-    private void CloseSocket()
-    {
-        // A read that waits in the kernel keeps the descriptor open.
-        EndSocket(SocketShutdown.Both);
-        _socket.Dispose();
-    }
-
-    private void EndSocket(SocketShutdown how)
-    {
-        try
-        {
-            _socket.Shutdown(how);
-        }
-        catch (SocketException)
-        {
-            // Lost already.
-        }
     }
 
     /// <summary>0 when there is something to read, the end included; or -errno.</summary>

@@ -5,7 +5,7 @@ namespace Kuasar.Linux;
 
 internal static unsafe partial class Libc
 {
-    internal const int SIGKILL = 9, SIGTERM = 15;
+    internal const int SIGKILL = 9, SIGTERM = 15, SIGCONT = 18, SIGSTOP = 19;
 
     private const int P_PID = 1, P_PIDFD = 3, P_ALL = 0, WNOHANG = 1, WEXITED = 4, WNOWAIT = 0x1000000;
     private const nint SYS_pidfd_send_signal = 424, SYS_pidfd_open = 434;

@@ -45,4 +45,16 @@ public sealed class DialGateTests
         _gate.Open();
         (await _gate.EnterAsync(default).Within()).Dispose();
     }
+
+    [Fact]
+    public async Task Dials_get_their_turn_between_pauses()
+    {
+        await _gate.ShutAsync(default);
+        var dial = _gate.EnterAsync(default).AsTask();
+        _gate.Open();
+        var next = _gate.ShutAsync(default);
+        Assert.False(next.IsCompleted);
+        (await dial.Within()).Dispose();
+        await next.Within();
+    }
 }

@@ -99,6 +99,27 @@ public sealed class HybridTests : IAsyncDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _guest.Port(5).ConnectAsync(Wait.Limit, cancelled.Token).AsTask().Within());
     }
 
+    /// <summary>vhost-device-vsock cannot stand an answer to nobody.</summary>
+    [Fact]
+    public async Task A_dial_that_is_given_up_stays_open_until_it_is_answered()
+    {
+        var (dialled, closed) = (new TaskCompletionSource(), new TaskCompletionSource<int>());
+        _guest.Reply = "O";
+        _guest.Listen(5, async socket =>
+        {
+            await dialled.Task;
+            var end = socket.ReceiveAsync(new byte[1]);
+            await Task.Delay(s_short);
+            Assert.False(end.IsCompleted);
+            await socket.SendAsync("K 5\n"u8.ToArray());
+            closed.SetResult(await end);
+        });
+        using var cancelled = new CancellationTokenSource(s_short);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _guest.Port(5).ConnectAsync(Wait.Limit, cancelled.Token).AsTask().Within());
+        dialled.SetResult();
+        Assert.Equal(0, await closed.Task.Within());
+    }
+
     [Fact]
     public async Task A_full_backlog_is_waited_for()
     {

@@ -22,6 +22,8 @@ internal sealed class ApiServerBench(Hypervisor hypervisor, VmExitReason panic, 
         Kernel = Program, CommandLine = "console=ttyS0 quiet", MemoryBytes = 128L << 20, Vsock = new VmVsock(3), ConsoleLog = console,
     };
 
+    public override uint Port => Guest.EchoPort;
+
     public override async Task EchoAsync(VirtualMachine machine, CancellationToken cancellationToken)
     {
         await using var stream = await machine.ConnectAsync(Guest.EchoPort, BootLimit, cancellationToken);
@@ -39,6 +41,8 @@ internal sealed class ApiServerBench(Hypervisor hypervisor, VmExitReason panic, 
         await sending;
         Assert.Equal(sent, received);
     }
+
+    public override Task ListenToAsync(VirtualMachine machine) => EchoAsync(machine, CancellationToken.None);
 
     public override Task PowerOffAsync(VirtualMachine machine) => CommandAsync(machine, "poweroff");
 

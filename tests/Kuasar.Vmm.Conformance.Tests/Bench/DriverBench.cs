@@ -25,6 +25,9 @@ public abstract class DriverBench
     /// <summary>Sends bytes to the guest and gets them back.</summary>
     public abstract Task EchoAsync(VirtualMachine machine, CancellationToken cancellationToken);
 
+    /// <summary>Has the guest send a few hundred thousand bytes, bit by bit, over an open connection.</summary>
+    public abstract Task ListenToAsync(VirtualMachine machine);
+
     /// <summary>Has the guest power off.</summary>
     public abstract Task PowerOffAsync(VirtualMachine machine);
 
@@ -48,6 +51,9 @@ public abstract class DriverBench
 
     /// <summary>Bytes of memory that the guest has; null: it cannot tell exactly.</summary>
     public abstract Task<long?> MemoryAsync(VirtualMachine machine);
+
+    /// <summary>A port of the guest where somebody listens, and reads.</summary>
+    public virtual uint Port => AgentClient.Port;
 
     /// <summary>A port of the guest where nobody listens.</summary>
     public virtual uint ClosedPort => 9;

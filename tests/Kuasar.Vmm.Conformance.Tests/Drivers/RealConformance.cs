@@ -16,6 +16,7 @@ internal static class RealBenches
 {
     private static readonly string s_prefix = Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Repository.Path("artifacts/vmm/prefix");
     private static readonly QemuHypervisor s_qemu = new(QemuOptions.FromPrefix(s_prefix));
+    private static readonly KvmTrial s_kvm = new(s_qemu.Options);
 
     internal static AgentBench Qemu()
     {
@@ -29,7 +30,7 @@ internal static class RealBenches
         RequireGuest();
         return new AgentBench(new CloudHypervisor(new CloudHypervisorOptions
         {
-            CloudHypervisor = Find("cloud-hypervisor"), Virtiofsd = QemuOptions.FromPrefix(s_prefix).Virtiofsd,
+            CloudHypervisor = Find("cloud-hypervisor"), Virtiofsd = s_qemu.Options.Virtiofsd,
         }));
     }
 
@@ -45,13 +46,13 @@ internal static class RealBenches
         Assert.SkipUnless(File.Exists(Path.Combine(AgentBench.Image, "initrd.img")), $"no guest image in {AgentBench.Image}: run eng/guest-image.sh");
     }
 
-    // They have no emulation, so a KVM that only looks like one does not do: QEMU's probe knows.
+    // They have no emulation, and a KVM that only looks like one does not do.
     private static string Find(string program)
     {
         var path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Append(Repository.Path("artifacts/vmm/bin"))
             .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
         Assert.SkipWhen(path is null, $"no {program} in PATH or artifacts/vmm/bin");
-        Assert.SkipUnless(File.Exists("/dev/kvm"), $"{program} needs /dev/kvm");
+        Assert.SkipWhen(s_kvm.Obstacle is not null, $"{program}: {s_kvm.Obstacle}");
         return path;
     }
 }

@@ -1,3 +1,5 @@
+using Kuasar.Vmm.Conformance.Tests.Bench;
+
 [assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
 
 namespace Kuasar.Vmm.Tests.Support;
@@ -14,11 +16,18 @@ internal static class Programs
     internal static QemuOptions Options { get; } = QemuOptions.FromPrefix(Prefix) with { Accelerator = QemuAccelerator.Tcg };
 
     /// <summary>Skips the test that calls it where they are missing.</summary>
-    internal static void Require()
+    private static void Require()
     {
         Assert.SkipUnless(Environment.UserName == "root", "needs root: virtiofsd");
         Assert.SkipUnless(File.Exists(Path.Combine(Image, "initrd.img")), $"no guest image in {Image}: run eng/guest-image.sh");
         Assert.SkipUnless(File.Exists(Path.Combine(Prefix, "usr/bin/qemu-system-x86_64")), $"no QEMU in {Prefix}: run eng/vmm.sh");
+    }
+
+    /// <summary>A folder for a machine, where they are.</summary>
+    internal static ScratchFolder Scratch()
+    {
+        Require();
+        return new ScratchFolder();
     }
 
     private static string FindRoot()

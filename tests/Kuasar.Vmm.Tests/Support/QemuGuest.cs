@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Google.Protobuf;
 using Grpc.Core;
+using Kuasar.Vmm.Conformance.Tests.Bench;
 using Kuasar.Vmm.Contracts;
 using Kuasar.Vmm.Contracts.Agent;
 
@@ -13,14 +14,13 @@ internal sealed class QemuGuest : IAsyncDisposable
 
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60), s_answerLimit = TimeSpan.FromSeconds(20);
 
+    private readonly ScratchFolder _scratch = Programs.Scratch();
     private readonly QemuHypervisor _hypervisor;
     private readonly VmConfig _config;
     private byte[] _saved = [];
 
     internal QemuGuest(QemuOptions? options = null, Func<QemuGuest, VmConfig, VmConfig>? change = null)
     {
-        Programs.Require();
-        Folder = Directory.CreateTempSubdirectory("kv-").FullName;
         Directory.CreateDirectory(Share);
         _hypervisor = new QemuHypervisor(options ?? Programs.Options);
         var config = new VmConfig
@@ -35,8 +35,6 @@ internal sealed class QemuGuest : IAsyncDisposable
         _config = config;
         Machine = _hypervisor.Create(change?.Invoke(this, config) ?? config, NewEnvironment());
     }
-
-    internal string Folder { get; }
 
     internal string Share => PathOf("share");
 
@@ -69,7 +67,7 @@ internal sealed class QemuGuest : IAsyncDisposable
         }
     }
 
-    internal string PathOf(string name) => Path.Combine(Folder, name);
+    internal string PathOf(string name) => _scratch.Path(name);
 
     /// <summary>An image of 8 MiB that begins with a text.</summary>
     internal string NewDisk(string name, string text)
@@ -154,9 +152,19 @@ internal sealed class QemuGuest : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Machine.KillAsync();
-        await Machine.DisposeAsync();
-        Directory.Delete(Folder, recursive: true);
+        try
+        {
+            await Machine.KillAsync();
+            await Machine.DisposeAsync();
+        }
+        catch (ObjectDisposedException)
+        {
+            // Nobody could take it over.
+        }
+        finally
+        {
+            _scratch.Dispose();
+        }
     }
 
     private VmEnvironment NewEnvironment() => new(WorkFolder) { Save = record => _saved = record.ToByteArray() };

@@ -11,25 +11,35 @@ internal sealed class KvmProbe(QemuOptions options)
     private readonly Lock _lock = new();
     private Task<bool>? _probe;
 
-    /// <summary>Whether machines are to use it. The first who asks makes the probe, and others wait.</summary>
+    /// <summary>Whether machines are to use it. The first who asks makes the probe, and others wait; when its machine ends meanwhile, the next makes one.</summary>
     /// <param name="kernel">The machine's.</param>
     /// <param name="console">Where the kernel's messages go.</param>
     /// <param name="tryAsync">Starts QEMU with the arguments, and ends it when the time is over; false: it had not ended.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    internal Task<bool> IsUsedAsync(string kernel, string console, Func<IReadOnlyList<string>, Task<bool>> tryAsync, CancellationToken cancellationToken)
+    internal async Task<bool> IsUsedAsync(string kernel, string console, Func<IReadOnlyList<string>, Task<bool>> tryAsync, CancellationToken cancellationToken)
     {
         if (options.Accelerator != QemuAccelerator.Automatic)
         {
-            return Task.FromResult(options.Accelerator == QemuAccelerator.Kvm);
+            return options.Accelerator == QemuAccelerator.Kvm;
         }
-        lock (_lock)
+        while (true)
         {
-            // One that could not be made is made again.
-            if (_probe is null or { IsFaulted: true } or { IsCanceled: true })
+            Task<bool> probe;
+            bool isOurs;
+            lock (_lock)
             {
-                _probe = File.Exists(Device) ? ProbeAsync() : Task.FromResult(false);
+                // One that could not be made is made again.
+                isOurs = _probe is null or { IsFaulted: true } or { IsCanceled: true };
+                probe = isOurs ? _probe = File.Exists(Device) ? ProbeAsync() : Task.FromResult(false) : _probe!;
             }
-            return _probe.WaitAsync(cancellationToken);
+            try
+            {
+                return await probe.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (!isOurs && !cancellationToken.IsCancellationRequested && (e is IOException or OperationCanceledException))
+            {
+                // It was another's.
+            }
         }
 
         async Task<bool> ProbeAsync() => await tryAsync(Arguments(kernel, console)).ConfigureAwait(false) && HasPanicked(console);

@@ -35,7 +35,9 @@ internal static class QemuDevice
         if (net.TapName is { } name)
         {
             tap["ifname"] = name;
-            tap["script"] = tap["downscript"] = "no";
+            // A node each: it has one parent.
+            tap["script"] = "no";
+            tap["downscript"] = "no";
         }
         else
         {

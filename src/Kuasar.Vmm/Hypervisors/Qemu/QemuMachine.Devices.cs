@@ -10,6 +10,7 @@ internal sealed partial class QemuMachine
 {
     private protected override async Task AddDeviceCoreAsync(VmDevice device, CancellationToken cancellationToken)
     {
+        RequireThawed();
         var slot = FreeSlot();
         Note(_ => Entry(device.Id).Slot = slot);
         await PlugAsync(device, slot, cancellationToken).ConfigureAwait(false);

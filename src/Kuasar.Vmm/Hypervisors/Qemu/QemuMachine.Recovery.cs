@@ -10,10 +10,12 @@ internal sealed partial class QemuMachine
     private async Task SettleAsync(CancellationToken cancellationToken)
     {
         _events.ExpectStop(State == VmState.Paused);
-        if (!await ConnectAsync(cancellationToken).ConfigureAwait(false))
+        if (State == VmState.Paused && IsFrozen)
         {
-            throw new VmException(VmError.Ended, $"QEMU does not listen at {MonitorPath}");
+            // It cannot be spoken to until it is resumed.
+            return;
         }
+        await ThawAsync(cancellationToken).ConfigureAwait(false);
         switch (await StatusAsync(cancellationToken).ConfigureAwait(false), State)
         {
             // It was being paused or resumed: what had been written down holds.
@@ -21,7 +23,7 @@ internal sealed partial class QemuMachine
                 await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
                 break;
             case ("running", VmState.Paused):
-                await AskAsync("stop", null, cancellationToken).ConfigureAwait(false);
+                await PauseCoreAsync(cancellationToken).ConfigureAwait(false);
                 break;
             case ("internal-error" or "io-error", _):
                 await LookAsync().ConfigureAwait(false);

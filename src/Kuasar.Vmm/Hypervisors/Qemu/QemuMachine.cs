@@ -11,8 +11,6 @@ internal sealed partial class QemuMachine : VirtualMachine
 {
     private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized";
 
-    private static readonly TimeSpan s_settling = TimeSpan.FromMilliseconds(100);
-
     private readonly QemuOptions _options;
     private readonly KvmProbe _kvm;
     private readonly VmConfig? _config; // null: taken over
@@ -55,31 +53,6 @@ internal sealed partial class QemuMachine : VirtualMachine
         // The vcpus wait until events are heard: then no end is without its reason.
         await StartAsync([], cancellationToken).ConfigureAwait(false);
         await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
-    }
-
-    private protected override async Task PauseCoreAsync(CancellationToken cancellationToken)
-    {
-        if (Record.ContextId != 0)
-        {
-            // What was sent before is the guest's by then. A byte that reached vhost-device-vsock later would leave it deaf for good.
-            await Task.Delay(s_settling, Environment.TimeProvider, cancellationToken).ConfigureAwait(false);
-        }
-        _events.ExpectStop(true);
-        try
-        {
-            await AskAsync("stop", null, cancellationToken).ConfigureAwait(false);
-        }
-        catch
-        {
-            _events.ExpectStop(false);
-            throw;
-        }
-    }
-
-    private protected override async Task ResumeCoreAsync(CancellationToken cancellationToken)
-    {
-        await AskAsync("cont", null, cancellationToken).ConfigureAwait(false);
-        _events.ExpectStop(false);
     }
 
     private protected override Task PowerDownCoreAsync(CancellationToken cancellationToken) => AskAsync("system_powerdown", null, cancellationToken);
