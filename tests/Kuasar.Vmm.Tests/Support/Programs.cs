@@ -1,5 +1,3 @@
-[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
-
 namespace Kuasar.Vmm.Tests.Support;
 
 /// <summary>What real guests need.</summary>
