@@ -57,8 +57,13 @@ static void start(char **arguments, const char *log) {
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  if (started == MAX || posix_spawn(&pids[started], arguments[0], &actions, NULL, arguments, environ)) fail(arguments[0]);
+  // A session is a group of its own for the scheduler, as those of the library are.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  if (started == MAX || posix_spawn(&pids[started], arguments[0], &actions, &attributes, arguments, environ)) fail(arguments[0]);
   started++;
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
 }
 

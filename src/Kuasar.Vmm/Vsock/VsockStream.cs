@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net.Sockets;
 using Kuasar.Linux;
 using Kuasar.Protocol;
@@ -15,16 +14,13 @@ namespace Kuasar.Vmm;
 /// <see cref="MaxNativeWrite"/> bytes: with guest kernels from 6.12 on, a larger one stalls the connection for ever at vhost-device-vsock.
 /// </remarks>
 #pragma warning disable RS0027 // Stream's own overloads
-public sealed class VsockStream : Stream
+public sealed partial class VsockStream : Stream
 {
     /// <summary>Bytes in one system call over AF_VSOCK.</summary>
     public const int MaxNativeWrite = 32 * 1024;
 
-    private static readonly TimeSpan s_briskWait = TimeSpan.FromMilliseconds(1);
-
     private readonly Socket _socket;
     private readonly int _maxWrite;
-    private bool _brisk; // the reader's
     private readonly CancellationTokenSource _disposed = new();
 
     internal VsockStream(Socket socket, VsockEndPoint remote)
@@ -88,8 +84,8 @@ public sealed class VsockStream : Stream
 
     /// <inheritdoc/>
     /// <remarks>
-    /// While answers come within a millisecond it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
-    /// is silent for longer holds no thread. Without room in the buffer it waits until there is something to read.
+    /// While answers come within two milliseconds it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
+    /// has been silent for longer, twice, holds no thread, and never do more than half as many as there are processors. Without room in the buffer it waits until there is something to read.
     /// </remarks>
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         ReceiveAsync(buffer, 0, cancellationToken);
@@ -97,25 +93,6 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    internal async ValueTask<int> ReceiveAsync(Memory<byte> buffer, int flags, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            var count = buffer.IsEmpty ? Peek() : Libc.TryReceive(_socket.SafeHandle, buffer.Span, flags);
-            if (count != -Libc.EAGAIN)
-            {
-                return Checked("recv", count);
-            }
-            if (!(_brisk && (_brisk = Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, s_briskWait))))
-            {
-                var start = Stopwatch.GetTimestamp();
-                await WaitAsync(ReadyPoller.Reads, cancellationToken).ConfigureAwait(false);
-                _brisk = Stopwatch.GetElapsedTime(start) < s_briskWait;
-            }
-        }
-    }
 
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<byte> buffer)
@@ -140,23 +117,24 @@ public sealed class VsockStream : Stream
     public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (Gate?.WhenOpenAsync(_disposed.Token) is { IsCompleted: false } opening)
+        if (cancellationToken.IsCancellationRequested)
         {
-            await opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return ValueTask.FromCanceled(cancellationToken);
         }
-        while (!buffer.IsEmpty)
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            var count = Libc.TrySend(_socket.SafeHandle, buffer.Span[..Math.Min(buffer.Length, _maxWrite)]);
-            if (count == -Libc.EAGAIN)
+            if (Gate?.WhenOpenAsync(_disposed.Token) is not { IsCompleted: false } && (buffer = SendSome(buffer)).IsEmpty)
             {
-                await WaitAsync(ReadyPoller.Writes, cancellationToken).ConfigureAwait(false);
-                continue;
+                return default;
             }
-            buffer = buffer[Checked("send", count)..];
         }
+        catch (Exception error) when (error is IOException or ObjectDisposedException)
+        {
+            return ValueTask.FromException(error);
+        }
+        return WriteLaterAsync(buffer, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -212,32 +190,6 @@ public sealed class VsockStream : Stream
         catch (SocketException)
         {
             // Lost already.
-        }
-    }
-
-    /// <summary>0 when there is something to read, the end included; or -errno.</summary>
-    private int Peek()
-    {
-        Span<byte> one = stackalloc byte[1];
-        return Math.Min(0, Libc.TryReceive(_socket.SafeHandle, one, Libc.MSG_PEEK));
-    }
-
-    private async ValueTask WaitAsync(ReadyPoller poller, CancellationToken cancellationToken)
-    {
-        using var linked = cancellationToken.CanBeCanceled
-            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token)
-            : null;
-        try
-        {
-            await poller.WaitAsync(_socket.SafeHandle, linked?.Token ?? _disposed.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (_disposed.IsCancellationRequested)
-        {
-            throw new ObjectDisposedException(nameof(VsockStream));
-        }
-        catch (OperationCanceledException)
-        {
-            throw new OperationCanceledException(cancellationToken);
         }
     }
 
