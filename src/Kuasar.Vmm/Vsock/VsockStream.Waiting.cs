@@ -24,15 +24,40 @@ public sealed partial class VsockStream
         }
         try
         {
-            // Not tried before: the other end has yet to answer, as a rule.
-            var isLate = _brisk > 0 && WaitBriskly() == false;
-            var count = isLate ? -Libc.EAGAIN : TryReceive(buffer, flags);
-            return count != -Libc.EAGAIN ? new ValueTask<int>(Checked("recv", count)) : ReceiveLaterAsync(buffer, flags, isLate, cancellationToken);
+            var count = ReceiveNow(buffer, flags, out var isLate);
+            return count == -Libc.EAGAIN ? ReceiveLaterAsync(buffer, flags, isLate, cancellationToken) : new ValueTask<int>(Checked("recv", count));
         }
         catch (Exception error) when (error is IOException or ObjectDisposedException)
         {
             return ValueTask.FromException<int>(error);
         }
+    }
+
+    /// <summary>
+    /// Waits in the kernel if the last answers were quick, and this thread has nothing else to do: late, it has waited in vain. What is asked
+    /// there is not asked before, as the answer is yet to come as a rule.
+    /// </summary>
+    private int ReceiveNow(Memory<byte> buffer, int flags, out bool isLate)
+    {
+        isLate = false;
+        // Pending: perhaps the one who will make the other end say more.
+        if (_brisk == 0 || ThreadPool.PendingWorkItemCount > 0)
+        {
+            return TryReceive(buffer, flags);
+        }
+        try
+        {
+            if (Interlocked.Increment(ref s_waiting) <= s_maxWaiting)
+            {
+                isLate = !Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, s_briskWait);
+                _brisk = isLate ? _brisk - 1 : Brisk;
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref s_waiting);
+        }
+        return isLate ? -Libc.EAGAIN : TryReceive(buffer, flags);
     }
 
     private async ValueTask<int> ReceiveLaterAsync(Memory<byte> buffer, int flags, bool isLate, CancellationToken cancellationToken)
@@ -42,32 +67,17 @@ public sealed partial class VsockStream
         {
             var start = Stopwatch.GetTimestamp();
             await WaitAsync(ReadyPoller.Reads, cancellationToken).ConfigureAwait(false);
-            _brisk = isLate ? _brisk - 1 : Stopwatch.GetElapsedTime(start) < s_briskWait ? Brisk : 0;
+            if (!isLate)
+            {
+                _brisk = Stopwatch.GetElapsedTime(start) < s_briskWait ? Brisk : 0;
+            }
         }
         while ((count = TryReceive(buffer, flags)) == -Libc.EAGAIN);
         return Checked("recv", count);
     }
 
-    /// <summary>Whether something came in time; null when enough threads wait already.</summary>
-    private bool? WaitBriskly()
-    {
-        try
-        {
-            if (Interlocked.Increment(ref s_waiting) > s_maxWaiting)
-            {
-                return null;
-            }
-            var isThere = Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, s_briskWait);
-            _brisk = isThere ? Brisk : _brisk;
-            return isThere;
-        }
-        finally
-        {
-            Interlocked.Decrement(ref s_waiting);
-        }
-    }
-
-    private int TryReceive(Memory<byte> buffer, int flags) => buffer.IsEmpty ? Peek() : Libc.TryReceive(_socket.SafeHandle, buffer.Span, flags);
+    private int TryReceive(Memory<byte> buffer, int flags) =>
+        buffer.IsEmpty ? Peek() : Libc.TryReceive(_socket.SafeHandle, buffer.Span, wait: false, flags);
 
     private async ValueTask WriteLaterAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
     {
@@ -100,7 +110,7 @@ public sealed partial class VsockStream
     private int Peek()
     {
         Span<byte> one = stackalloc byte[1];
-        return Math.Min(0, Libc.TryReceive(_socket.SafeHandle, one, Libc.MSG_PEEK));
+        return Math.Min(0, Libc.TryReceive(_socket.SafeHandle, one, wait: false, Libc.MSG_PEEK));
     }
 
     private async ValueTask WaitAsync(ReadyPoller poller, CancellationToken cancellationToken)

@@ -26,6 +26,7 @@ public sealed partial class VsockStream : Stream
     internal VsockStream(Socket socket, VsockEndPoint remote)
     {
         _socket = socket;
+        Libc.LimitReceiveWait(socket.SafeHandle, s_briskWait);
         _maxWrite = remote.Path is null ? MaxNativeWrite : int.MaxValue;
         RemoteEndPoint = remote;
     }
@@ -72,7 +73,7 @@ public sealed partial class VsockStream : Stream
     public override int Read(Span<byte> buffer)
     {
         int count;
-        while ((count = Libc.TryReceive(_socket.SafeHandle, buffer)) == -Libc.EAGAIN)
+        while ((count = Libc.TryReceive(_socket.SafeHandle, buffer, wait: true)) == -Libc.EAGAIN)
         {
             Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, Timeout.InfiniteTimeSpan);
         }
@@ -85,7 +86,7 @@ public sealed partial class VsockStream : Stream
     /// <inheritdoc/>
     /// <remarks>
     /// While answers come within two milliseconds it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
-    /// has been silent for longer, twice, holds no thread, and never do more than half as many as there are processors. Without room in the buffer it waits until there is something to read.
+    /// has been silent for longer, twice, holds no thread, and never do more streams than half as many as there are processors. Without room in the buffer it waits until there is something to read.
     /// </remarks>
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         ReceiveAsync(buffer, 0, cancellationToken);
