@@ -57,7 +57,7 @@ read_settings() {
   case $testbed$run$dist in *[[:space:]\'\"]*) die "blanks or quotes in the test bed's folders" ;; esac
 
   images=$testbed/images config=$testbed/config.toml network=kuasar-$KUASAR_BRIDGE
-  socket=$run/containerd.sock log=$run/containerd.log pid_file=$run/containerd.pid proxy=$run/kuasar-runc.sock
+  socket=$run/containerd.sock log=$run/containerd.log pid_file=$run/containerd.pid
 }
 
 note_settings() {
@@ -291,8 +291,9 @@ runtime_settings() {
 T
 }
 
-# runtimes TABLE KEY: KEY is what the version calls a runtime's sandboxer.
+# runtimes TABLE KEY: KEY is what the version calls a runtime's sandboxer. Ours are named for the route that containerd takes to them.
 runtimes() {
+  local kind
   cat <<T
   [$1.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
@@ -303,10 +304,29 @@ runtimes() {
   [$1.runtimes.kuasar-runc]
     runtime_type = 'io.containerd.kuasar-runc.v1'
     $2 = 'podsandbox'
-  [$1.runtimes.kuasar-runc-shim]
-    runtime_type = 'io.containerd.kuasar-runc.v1'
+T
+  for kind in runc vmm; do
+    cat <<T
+  [$1.runtimes.kuasar-$kind-shim]
+    runtime_type = 'io.containerd.kuasar-$kind.v1'
     $2 = 'shim'
 T
+  done
+}
+
+# proxies TABLE: sandboxers that containerd speaks to itself, at sockets in the run folder.
+proxies() {
+  local kind
+  for kind in runc vmm; do
+    cat <<T
+  [$1.runtimes.kuasar-$kind-proxy]
+    runtime_type = 'io.containerd.kuasar-$kind.v1'
+    sandboxer = 'kuasar-$kind'
+[proxy_plugins.kuasar-$kind]
+  type = 'sandbox'
+  address = '$run/kuasar-$kind.sock'
+T
+  done
 }
 
 config_1() {
@@ -354,12 +374,7 @@ $(runtime_settings)
   [$runtime.containerd]
     default_runtime_name = 'runc'
 $(runtimes "$runtime.containerd" sandboxer)
-  [$runtime.containerd.runtimes.kuasar-runc-proxy]
-    runtime_type = 'io.containerd.kuasar-runc.v1'
-    sandboxer = 'kuasar-runc'
-[proxy_plugins.kuasar-runc]
-  type = 'sandbox'
-  address = '$proxy'
+$(proxies "$runtime.containerd")
 T
 }
 
@@ -491,13 +506,13 @@ container_processes() {
   done || true
 }
 
-# containerd, shims and sandboxers: by their names, with an argument that points into this test bed.
+# containerd, shims, sandboxers, and what guests run on: by their names, with an argument that points into this test bed.
 service_processes() {
   local pid args
   for pid in /proc/[0-9]*; do
     pid=${pid#/proc/}
     case $(exe_of "$pid") in
-      */containerd | */containerd-shim* | */kuasar-*) ;;
+      */containerd | */containerd-shim* | */kuasar-* | */qemu-system-* | */virtiofsd | */vhost-device-vsock | */ld-linux-*) ;;
       *) continue ;;
     esac
     args=$(args_of "$pid")

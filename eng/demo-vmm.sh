@@ -35,12 +35,6 @@ set_up() {
   eng/publish.sh "$bin"
   eng/guest-image.sh "$bin/kuasar-guest-agent"
   install_shim containerd-shim-kuasar-vmm-v1
-  cat >"$KUASAR_TESTBED/runtimes.d/vmm.toml" <<END
-version = 3
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kuasar-vmm]
-  runtime_type = 'io.containerd.kuasar-vmm.v1'
-  sandboxer = 'shim'
-END
   start_containerd
   step "Start: one sandboxer for all guests"
   start_sandboxer --prefix "$prefix" --kernel "$guest/vmlinux" --initrd "$guest/initrd.img"
@@ -55,7 +49,7 @@ in_client() { timeout 30 ctr -n k8s.io tasks exec --exec-id "e$RANDOM" "$(client
 
 pod() {
   step "A pod over CRI: it boots a guest, and its two containers run in there"
-  demo_cri up --runtime kuasar-vmm
+  demo_cri up --runtime kuasar-vmm-shim
 }
 
 proof() {

@@ -40,8 +40,6 @@ static async Task CallHomeAsync(uint port)
     catch (VsockException e)
     {
         Console.Error.WriteLine("kuasar-guest-agent: the host does not listen to hear that it serves: " + e.Message);
-        // Writing to the console has .NET take SIGCHLD again.
-        Libc.KeepRuntimeFromReaping();
     }
 }
 

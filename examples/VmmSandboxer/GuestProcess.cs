@@ -2,6 +2,7 @@ using Grpc.Core;
 using Kuasar.Protocol.Contracts.TaskV2;
 using Kuasar.Sandbox;
 using Kuasar.Vmm;
+using Status = Kuasar.Protocol.Contracts.TaskTypes.Status;
 using SystemTask = System.Threading.Tasks.Task;
 
 namespace VmmSandboxer;
@@ -73,6 +74,28 @@ internal sealed class GuestProcess(VirtualMachine machine, AgentClient agent, st
         }
     }
 
+    /// <summary>Null when the guest does not know it, or has ended.</summary>
+    internal async Task<Status?> StatusAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await agent.Tasks.StateAsync(new StateRequest { Id = containerId, ExecId = execId }, cancellationToken: cancellationToken)).Status;
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.NotFound || machine.State == VmState.Ended)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Copies on after a new start: one that has ended meanwhile may have left last words.</summary>
+    internal async SystemTask RecoverStreamsAsync(ProcessStdio stdio, CancellationToken cancellationToken)
+    {
+        if (machine.State != VmState.Ended && await StatusAsync(cancellationToken) is not null)
+        {
+            OpenStreams(stdio);
+        }
+    }
+
     /// <summary>The streams as the guest's calls name them, and their copying, which begins at once and ends with them.</summary>
     internal GuestStreams OpenStreams(ProcessStdio stdio) => new(machine, agent, stdio, containerId, execId);
 }
@@ -80,11 +103,14 @@ internal sealed class GuestProcess(VirtualMachine machine, AgentClient agent, st
 /// <summary>A process's streams between the client and the guest. Copying needs nobody to own it: it ends with the process, or with its guest.</summary>
 internal sealed class GuestStreams
 {
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
+    private readonly VirtualMachine _machine;
     private readonly AgentClient _agent;
 
     internal GuestStreams(VirtualMachine machine, AgentClient agent, ProcessStdio stdio, string containerId, string execId)
     {
-        _agent = agent;
+        (_machine, _agent) = (machine, agent);
         Terminal = stdio.Terminal;
         Stdin = Begin(stdio.OpenInput(), "stdin", CopyInAsync);
         Stdout = Begin(stdio.OpenOutput(), "stdout", CopyOutAsync);
@@ -114,15 +140,11 @@ internal sealed class GuestStreams
     {
         await using (client)
         {
-            try
+            await WhileThereAsync(async () =>
             {
-                await using var guest = await _agent.OpenOutputAsync(id);
+                await using var guest = await _agent.OpenOutputAsync(id, client.Position);
                 await guest.CopyToAsync(client);
-            }
-            catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or RpcException)
-            {
-                // The guest has gone; or the client's side was closed at the process's deletion.
-            }
+            });
         }
     }
 
@@ -130,7 +152,7 @@ internal sealed class GuestStreams
     {
         await using (client)
         {
-            try
+            await WhileThereAsync(async () =>
             {
                 await using var guest = await _agent.OpenInputAsync(id);
                 var buffer = new byte[32 * 1024];
@@ -139,10 +161,28 @@ internal sealed class GuestStreams
                     await guest.WriteAsync(buffer.AsMemory(0, count));
                 }
                 await guest.CompleteAsync();
+            });
+        }
+    }
+
+    /// <summary>Again, when only the connection was lost.</summary>
+    private async SystemTask WhileThereAsync(Func<SystemTask> copyAsync)
+    {
+        while (true)
+        {
+            try
+            {
+                await copyAsync();
+                return;
+            }
+            catch (VsockException) when (_machine.State != VmState.Ended)
+            {
+                await SystemTask.WhenAny(_machine.Exited, SystemTask.Delay(Pause));
             }
             catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or RpcException)
             {
-                // As above; or the process reads no more.
+                // The guest has gone; or the client's side was closed at the process's deletion; or the process reads no more.
+                return;
             }
         }
     }

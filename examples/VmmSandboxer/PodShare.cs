@@ -13,6 +13,9 @@ internal sealed partial class PodShare(string folder)
 {
     private const string InGuest = "/run/kuasar/state", RootName = "rootfs";
 
+    /// <summary>The guest's, which the pod's containers share; not of the host.</summary>
+    internal const string SharedMemory = "/dev/shm";
+
     internal string Folder => folder;
 
     internal static string BundleInGuest(string containerId) => $"{InGuest}/{containerId}";
@@ -60,10 +63,8 @@ internal sealed partial class PodShare(string folder)
             {
                 continue;
             }
-            if (destination == "/dev/shm")
+            if (source == SharedMemory)
             {
-                // Memory that the pod's containers share is the guest's.
-                mount["source"] = "/dev/shm";
                 continue;
             }
             var name = FormattableString.Invariant($"mount{number++}");

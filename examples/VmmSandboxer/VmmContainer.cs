@@ -47,10 +47,7 @@ internal sealed class VmmContainer : Container
     internal static async Task<Container> RecoverAsync(VmmPod pod, ContainerSpec spec, VirtualMachine machine, AgentClient agent, CancellationToken cancellationToken)
     {
         var container = new VmmContainer(pod, spec, machine, agent);
-        if (machine.State != VmState.Ended && await container.StatusAsync("", cancellationToken) is Status.Created or Status.Running or Status.Paused)
-        {
-            container._init.OpenStreams(spec.Stdio);
-        }
+        await container._init.RecoverStreamsAsync(spec.Stdio, cancellationToken);
         return container;
     }
 
@@ -64,19 +61,7 @@ internal sealed class VmmContainer : Container
     public override async SystemTask StartAsync(CancellationToken cancellationToken) =>
         await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id }, cancellationToken: cancellationToken);
 
-    public override async Task<bool> IsStartedAsync(CancellationToken cancellationToken) => await StatusAsync("", cancellationToken) != Status.Created;
-
-    private async Task<Status> StatusAsync(string execId, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return (await _agent.Tasks.StateAsync(new StateRequest { Id = _spec.Id, ExecId = execId }, cancellationToken: cancellationToken)).Status;
-        }
-        catch (RpcException e) when (e.StatusCode == StatusCode.NotFound || _machine.State == VmState.Ended)
-        {
-            return Status.Stopped;
-        }
-    }
+    public override async Task<bool> IsStartedAsync(CancellationToken cancellationToken) => await _init.StatusAsync(cancellationToken) != Status.Created;
 
     public override async Task<ContainerProcess> StartExecAsync(ExecSpec exec, CancellationToken cancellationToken)
     {
@@ -94,17 +79,22 @@ internal sealed class VmmContainer : Container
                 Terminal = streams.Terminal,
             },
             cancellationToken: cancellationToken);
-        var started = await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id, ExecId = exec.Id }, cancellationToken: cancellationToken);
-        return new VmmExec(process, (int)started.Pid);
+        try
+        {
+            var started = await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id, ExecId = exec.Id }, cancellationToken: cancellationToken);
+            return new VmmExec(process, (int)started.Pid);
+        }
+        catch (RpcException)
+        {
+            await process.DeleteAsync(CancellationToken.None);
+            throw;
+        }
     }
 
     public override async Task<ContainerProcess> RecoverExecAsync(ExecSpec exec, HostProcess? process, CancellationToken cancellationToken)
     {
         var recovered = new GuestProcess(_machine, _agent, _spec.Id, exec.Id);
-        if (await StatusAsync(exec.Id, cancellationToken) == Status.Running)
-        {
-            recovered.OpenStreams(exec.Stdio);
-        }
+        await recovered.RecoverStreamsAsync(exec.Stdio, cancellationToken);
         return new VmmExec(recovered, _machine.ProcessId);
     }
 

@@ -24,6 +24,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
 
     private readonly CancellationTokenSource _ending = new();
     private readonly Dictionary<string, ContainerSpec> _containers = [];
+    private readonly PodFiles _files = new(spec);
     private readonly PodShare _share = new(Path.Combine(spec.WorkDirectory, "share"));
     private VirtualMachine? _machine;
     private AgentClient? _agent;
@@ -42,6 +43,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
 
     public override async SystemTask StartAsync(CancellationToken cancellationToken)
     {
+        _files.Write();
         _share.Make();
         MakeLink();
         using var network = spec.NetworkNamespace is { Length: > 0 } path ? await GuestNetwork.AttachAsync(path) : GuestNetwork.None;
@@ -154,6 +156,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
     public override async Task<Container> CreateContainerAsync(ContainerSpec container, CancellationToken cancellationToken)
     {
         var agent = _agent ?? throw new SandboxException(SandboxError.FailedPrecondition, $"pod {spec.Id} has no guest");
+        _files.Apply(container.Oci, PodShare.SharedMemory);
         _share.Add(container, spec);
         Remember(container);
         try

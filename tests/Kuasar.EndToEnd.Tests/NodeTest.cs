@@ -3,25 +3,22 @@ using Grpc.Core;
 namespace Kuasar.EndToEnd.Tests;
 
 /// <summary>What tests on a node share. Each makes its own containers, which go when it ends.</summary>
-public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLifetime
+public abstract class NodeTest(TestRun run, OwnNode? own = null) : IAsyncLifetime
 {
     private readonly System.Collections.Concurrent.ConcurrentQueue<TestContainer> _containers = [];
 
-    internal Node Node => node is null ? run.Main : node();
+    internal Node Node => own?.Node ?? run.Main;
 
     internal EventLog Events => Node.Events;
 
     /// <summary>For tests of what the stock runtime does not have or does otherwise: why.</summary>
     protected virtual string? OursOnly => null;
 
-    /// <summary>Why this containerd cannot do it; null when it can. Asked when there is a node.</summary>
-    protected virtual string? Unavailable => null;
-
     public virtual ValueTask InitializeAsync()
     {
         run.Require();
         Assert.SkipWhen(!Settings.IsOurs && OursOnly is not null, $"only with {Settings.OurRuntime}: {OursOnly}");
-        Assert.SkipWhen(Unavailable is not null, Unavailable ?? "");
+        Assert.SkipWhen(own?.Missing is not null, own?.Missing ?? "");
         return ValueTask.CompletedTask;
     }
 
@@ -40,7 +37,9 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
     /// <summary>A container without a task.</summary>
     internal async Task<TestContainer> NewAsync(ContainerPlan plan, params string[] arguments)
     {
-        var container = await TestContainer.NewAsync(Node, Node.Client, plan, arguments);
+        var container = own is null
+            ? await TestContainer.NewAsync(Node, Node.Client, plan, arguments)
+            : await TestContainer.NewAsync(Node, own.Client, await own.PlaceAsync(plan), arguments);
         _containers.Enqueue(container);
         return container;
     }
@@ -97,6 +96,10 @@ public abstract class NodeTest(TestRun run, Func<Node>? node = null) : IAsyncLif
         var output = TestContext.Current.TestOutputHelper;
         output?.WriteLine(LogTail.Of(Node.SandboxerLog, 40, Mine));
         output?.WriteLine(LogTail.Of(Node.Bed.Log, 20, Mine));
+        foreach (var log in own?.Logs ?? [])
+        {
+            output?.WriteLine(LogTail.Of(log, 100));
+        }
 
         bool Mine(string line) => ids.Count == 0 || ids.Exists(id => line.Contains(id, StringComparison.Ordinal));
     }

@@ -105,6 +105,31 @@ public abstract class TaskTestBase(AgentBed bed)
     }
 
     [Fact]
+    public async Task What_a_client_has_not_acknowledged_is_sent_to_the_next()
+    {
+        var id = bed.NewId("untaken");
+        using (var first = await bed.OpenAsync())
+        {
+            Bundle.Write(Path.Combine(bed.Share, id), ["sh", "-c", "echo 1234567890; exec sleep 30"]);
+            await first.CreateAsync(id);
+            using var output = await first.OpenStreamAsync(id + "-stdout");
+            await output.GrantAsync(100);
+            await first.StartAsync(id);
+            Assert.Equal("1234567890\n", await output.ReadUntilAsync("1234567890\n"));
+            await output.GrantAsync(4);
+            await first.Tasks.ConnectAsync(new ConnectRequest { Id = id }, AgentClient.Soon);
+        }
+        using var agent = await bed.OpenAsync();
+        using (var output = await agent.OpenStreamAsync(id + "-stdout"))
+        {
+            Assert.Equal("567890\n", await output.ReadUntilAsync("567890\n"));
+        }
+        await agent.KillAsync(id);
+        Assert.Equal(137u, await agent.WaitAsync(id));
+        await agent.DeleteAsync(id);
+    }
+
+    [Fact]
     public async Task Host_that_is_gone_finds_process_input_and_output_as_they_were()
     {
         var id = bed.NewId("host");

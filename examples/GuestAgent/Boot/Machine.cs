@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Kuasar.Linux;
+using Microsoft.Win32.SafeHandles;
 
 namespace GuestAgent.Boot;
 
@@ -20,6 +21,7 @@ internal static class Machine
 
     internal static KernelCommandLine Start()
     {
+        KeepRuntimeFromConsole();
         LeaveInitialRoot();
         MountKernel();
         Note("starts");
@@ -30,6 +32,13 @@ internal static class Machine
         MountShare(options.ShareType);
         return options;
     }
+
+    /// <summary>
+    /// .NET's own writer to standard error takes the console over, and with it SIGCHLD, at whatever is logged first
+    /// (<see cref="Libc.KeepRuntimeFromReaping"/>). This one does not.
+    /// </summary>
+    private static void KeepRuntimeFromConsole() =>
+        Console.SetError(new StreamWriter(new FileStream(new SafeFileHandle(2, ownsHandle: false), FileAccess.Write, bufferSize: 0)) { AutoFlush = true });
 
     /// <summary>
     /// pivot_root, which OCI runtimes do for each container, refuses to leave the first root file system (the initramfs). So its folder becomes a

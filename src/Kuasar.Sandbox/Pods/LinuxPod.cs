@@ -157,7 +157,7 @@ public sealed class LinuxPod : IAsyncDisposable
 
     private void Make()
     {
-        var hostName = _pod.Hostname.Length > 0 ? _pod.Hostname : Environment.MachineName;
+        var hostName = PodFiles.HostNameOf(_pod);
         PodFiles.Write(_sandbox.WorkDirectory, _pod, hostName);
         foreach (var folder in _cgroup.Made)
         {

@@ -6,12 +6,10 @@ namespace Kuasar.Sandbox.Pods;
 
 /// <summary>
 /// Puts into a container's OCI spec what is the pod's. containerd's CRI writes the spec as if there were a pause container: namespaces are
-/// those of the pid that it was told, and of the files below /etc and of /dev/shm it knows nothing.
+/// those of the pid that it was told, and of the pod's files (<see cref="PodFiles"/>) it knows nothing.
 /// </summary>
 internal sealed class PodSpec
 {
-    private const string Shm = "/dev/shm";
-
     internal required PodModes Modes { get; init; }
 
     /// <summary>What containerd was told, so what it writes: 0 gives /proc/0/ns/....</summary>
@@ -34,7 +32,7 @@ internal sealed class PodSpec
         // A namespace that is joined has its name; one of the host must not be given another. runc refuses both.
         spec.Remove("hostname");
         spec.Remove("domainname");
-        ApplyMounts(spec);
+        PodFiles.Apply(spec, Folder, Modes.HostIpc ? "/dev/shm" : Path.Combine(Folder, "shm"));
         if (Cgroup.PathFor(containerId, OciSpec.Text(OciSpec.Member(spec["linux"], "cgroupsPath"))) is { } path)
         {
             ((JsonObject)spec["linux"]!)["cgroupsPath"] = path;
@@ -98,63 +96,4 @@ internal sealed class PodSpec
         return parts is ["", "proc", var number, "ns", "pid"] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid > 0
             ? pid : null;
     }
-
-    private void ApplyMounts(JsonObject spec)
-    {
-        if (spec["mounts"] is not JsonArray mounts)
-        {
-            spec["mounts"] = mounts = [];
-        }
-        var access = OciSpec.Member(spec["root"], "readonly") is JsonValue value && value.TryGetValue<bool>(out var isReadOnly) && isReadOnly ? "ro" : "rw";
-        foreach (var name in PodFiles.Names)
-        {
-            var mount = Find(mounts, "/etc/" + name);
-            if (mount is null || IsOfPauseContainer(mount, name))
-            {
-                mounts.Remove(mount);
-                Insert(mounts, "/etc/" + name, Path.Combine(Folder, name), access);
-            }
-        }
-        // A private one is what a spec has by default; anything else has been asked for.
-        var shm = Find(mounts, Shm);
-        if (shm is null || IsOfPauseContainer(shm, "shm") || (OciSpec.Text(OciSpec.Member(shm, "type")), OciSpec.Text(OciSpec.Member(shm, "source"))) is ("tmpfs", "shm"))
-        {
-            mounts.Remove(shm);
-            Insert(mounts, Shm, Modes.HostIpc ? Shm : Path.Combine(Folder, "shm"), "rw");
-        }
-    }
-
-    /// <summary>
-    /// containerd 1.7 mounts what it would have made for a pause container, whether it has or not; where there is nothing it makes a
-    /// folder, of a file too.
-    /// </summary>
-    private bool IsOfPauseContainer(JsonNode mount, string name) =>
-        OciSpec.Text(OciSpec.Member(mount, "source"))?.EndsWith(
-            $"/io.containerd.grpc.v1.cri/sandboxes/{Path.GetFileName(Folder)}/{name}", StringComparison.Ordinal) ?? false;
-
-    private static JsonNode? Find(JsonArray mounts, string destination) => mounts.FirstOrDefault(mount => DestinationOf(mount) == destination);
-
-    /// <summary>Right after the last mount that it lies in: a volume at /etc must not hide what is below it, nor be hidden.</summary>
-    private static void Insert(JsonArray mounts, string destination, string source, string access)
-    {
-        var at = 0;
-        for (var i = 0; i < mounts.Count; i++)
-        {
-            if (DestinationOf(mounts[i]) is { } other && (other == "/" || destination.StartsWith(other + "/", StringComparison.Ordinal)))
-            {
-                at = i + 1;
-            }
-        }
-        mounts.Insert(at == 0 ? mounts.Count : at, new JsonObject
-        {
-            ["destination"] = destination,
-            ["type"] = "bind",
-            ["source"] = source,
-            ["options"] = new JsonArray("rbind", "rprivate", access),
-        });
-    }
-
-    /// <summary>Absolute and plain.</summary>
-    private static string? DestinationOf(JsonNode? mount) =>
-        OciSpec.Text(OciSpec.Member(mount, "destination")) is { } text ? Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, "/")) : null;
 }

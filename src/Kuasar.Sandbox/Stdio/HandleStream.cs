@@ -10,9 +10,21 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _closing = new();
     private int _disposed;
+    private long _written;
 
     /// <summary>Whether it is a client's to read.</summary>
     internal bool IsOutput { get; init; }
+
+    /// <summary>Where it is noted how much was written; it goes on from there. The stream's own.</summary>
+    internal OutputCount? Count
+    {
+        get;
+        init
+        {
+            field = value;
+            _written = value?.Get() ?? 0;
+        }
+    }
 
     /// <summary>When it has been disposed.</summary>
     internal Task Closed => _closed.Task;
@@ -25,7 +37,8 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
 
     public override long Length => throw new NotSupportedException();
 
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+    /// <summary>Written, also by earlier lives of the sandboxer.</summary>
+    public override long Position { get => _written; set => throw new NotSupportedException(); }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -54,6 +67,8 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
             {
                 case >= 0 and var written:
                     buffer = buffer[written..];
+                    _written += written;
+                    Count?.Set(_written);
                     break;
                 case -Libc.EAGAIN:
                     await WaitAsync(EventLoop.Out, cancellationToken).ConfigureAwait(false);
@@ -94,6 +109,7 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
         {
             _closing.Cancel();
             handle.Dispose();
+            Count?.Dispose();
             _closing.Dispose();
             _closed.TrySetResult();
         }

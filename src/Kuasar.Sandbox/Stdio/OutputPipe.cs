@@ -7,43 +7,89 @@ namespace Kuasar.Sandbox.Stdio;
 /// <summary>What a process writes, for a client to read.</summary>
 internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle reader, EventLoop loop) : StreamPipe(table, id, reader, loop)
 {
+    /// <summary>After the end, a client that says what it has taken has so long for the last of it.</summary>
+    private static readonly TimeSpan s_lastWords = TimeSpan.FromSeconds(1);
+
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly UntakenOutput _untaken = new();
     private byte[]? _buffer;
 
-    /// <summary>Read, and not taken by a client yet.</summary>
+    /// <summary>Read, and not sent to a client yet.</summary>
     private volatile int _unsent;
 
-    /// <summary>Sends what is written until all writers are gone. A client that goes before takes nothing with it that it has not taken.</summary>
-    /// <param name="send">Takes a chunk; it must be done with the memory when it completes.</param>
-    /// <param name="room">Completes with how many bytes the client takes, at least one.</param>
+    /// <summary>
+    /// Sends what is written until all writers are gone. A client that goes before takes nothing with it that it has not taken: the next one gets
+    /// that first.
+    /// </summary>
+    /// <param name="send">Takes a chunk, an empty one for the end; it must be done with the memory when it completes.</param>
+    /// <param name="position">So much of all output this client has already.</param>
+    /// <param name="window">What this client takes and has taken.</param>
+    /// <param name="time">The clock.</param>
     /// <param name="cancellationToken">The client's call.</param>
     internal Task CopyToAsync(
-        Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, Func<CancellationToken, ValueTask<int>> room, CancellationToken cancellationToken) =>
+        Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, long position, OutputWindow window, TimeProvider time, CancellationToken cancellationToken) =>
         RunClientAsync(
             async stop =>
             {
-                while (true)
+                long given = 0;
+                try
                 {
-                    if (_unsent == 0 && (_unsent = await ReadAsync(room, stop).ConfigureAwait(false)) == 0)
+                    _untaken.Remove(position - _untaken.Position);
+                    foreach (var chunk in _untaken.Chunks)
                     {
-                        _drained.TrySetResult();
-                        return;
+                        await SendAgainAsync(chunk, send, window, stop).ConfigureAwait(false);
                     }
-                    await send(_buffer.AsMemory(0, _unsent), stop).ConfigureAwait(false);
-                    _unsent = 0;
+                    while (_unsent > 0 || (_unsent = await ReadAsync(window, stop).ConfigureAwait(false)) > 0)
+                    {
+                        var chunk = _buffer.AsMemory(0, _unsent);
+                        await send(chunk, stop).ConfigureAwait(false);
+                        _untaken.Add(chunk.Span);
+                        window.Send(_unsent);
+                        _unsent = 0;
+                        Give();
+                    }
+                    if (!_untaken.IsEmpty)
+                    {
+                        await send(default, stop).ConfigureAwait(false);
+                        await window.AllTakenAsync(s_lastWords, time, stop).ConfigureAwait(false);
+                    }
+                    _drained.TrySetResult();
+                }
+                finally
+                {
+                    Give();
+                }
+
+                void Give()
+                {
+                    var taken = window.Taken;
+                    _untaken.Remove(taken - given);
+                    given = taken;
                 }
             },
             cancellationToken);
 
-    private async Task<int> ReadAsync(Func<CancellationToken, ValueTask<int>> room, CancellationToken cancellationToken)
+    private static async Task SendAgainAsync(
+        ReadOnlyMemory<byte> chunk, Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, OutputWindow window, CancellationToken cancellationToken)
+    {
+        while (!chunk.IsEmpty)
+        {
+            var part = chunk[..await window.RoomAsync(chunk.Length, cancellationToken).ConfigureAwait(false)];
+            await send(part, cancellationToken).ConfigureAwait(false);
+            window.Send(part.Length);
+            chunk = chunk[part.Length..];
+        }
+    }
+
+    private async Task<int> ReadAsync(OutputWindow window, CancellationToken cancellationToken)
     {
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
             // Asked anew after each wait: the client may have said something meanwhile.
-            var limit = await room(cancellationToken).ConfigureAwait(false);
+            var limit = await window.RoomAsync(ChunkSize, cancellationToken).ConfigureAwait(false);
             _buffer ??= GC.AllocateUninitializedArray<byte>(ChunkSize);
-            var read = Libc.Read(Handle, _buffer.AsSpan(0, Math.Min(limit, ChunkSize)));
+            var read = Libc.Read(Handle, _buffer.AsSpan(0, limit));
             switch (read)
             {
                 case >= 0:

@@ -299,7 +299,7 @@ public sealed partial class ProcessStdio : IAsyncDisposable
         CloseTerminal();
         _consoleSocket?.Dispose();
         _outputs.ForEach(output => output.Dispose());
-        _remote.ForEach(stream => stream.Dispose());
+        CloseRemote();
         _outputPipes.ForEach(pipe => pipe.Dispose());
         _inputPipe?.Dispose();
         foreach (var log in _logBinaries)

@@ -13,7 +13,8 @@ namespace Kuasar.Sandbox.Stdio;
 /// </summary>
 /// <remarks>
 /// Of stdin, at most <see cref="Window"/> bytes are under way: that much the client may send at first, and what the process has taken it is told.
-/// Output is sent as it comes, until the client grants a window, as containerd's own reader does: from then on it gets no more than it granted.
+/// Output is sent as it comes, until the client grants a window, as containerd's own reader does: from then on it gets no more than it granted, and
+/// what it has been sent and not granted anew is sent again to the client that comes after it (<see cref="OutputWindow"/>).
 /// </remarks>
 internal sealed class StreamingService(StreamTable streams, TimeProvider time) : Streaming.StreamingBase
 {
@@ -32,7 +33,7 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
         switch (await streams.FindAsync(init.Id, ProcessLimit, time, stop).ConfigureAwait(false))
         {
             case OutputPipe output:
-                await SendAsync(output, requestStream, responseStream, stop).ConfigureAwait(false);
+                await SendAsync(output, init.Position, requestStream, responseStream, stop).ConfigureAwait(false);
                 break;
             case InputPipe input:
                 await ReceiveAsync(input, requestStream, responseStream, stop).ConfigureAwait(false);
@@ -40,32 +41,29 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
         }
     }
 
-    private static async Task SendAsync(
-        OutputPipe output, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+    private async Task SendAsync(
+        OutputPipe output, ulong position, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var grants = new Grants();
-        var granting = ReadGrantsAsync(requests, grants, ended.Token);
+        var window = new OutputWindow();
+        var granting = ReadGrantsAsync(requests, window, ended.Token);
         await output.CopyToAsync(
-            async (bytes, stop) =>
-            {
-                var data = new Data { Data_ = UnsafeByteOperations.UnsafeWrap(bytes) };
-                await responses.WriteAsync(TypeUrl.Pack(data), stop).ConfigureAwait(false);
-                grants.Use(bytes.Length);
-            },
-            grants.RoomAsync,
+            (bytes, stop) => responses.WriteAsync(TypeUrl.Pack(new Data { Data_ = UnsafeByteOperations.UnsafeWrap(bytes) }), stop),
+            (long)Math.Min(position, long.MaxValue),
+            window,
+            time,
             cancellationToken).ConfigureAwait(false);
         await ended.CancelAsync().ConfigureAwait(false);
         await granting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    private static async Task ReadGrantsAsync(IAsyncStreamReader<Any> requests, Grants grants, CancellationToken cancellationToken)
+    private static async Task ReadGrantsAsync(IAsyncStreamReader<Any> requests, OutputWindow window, CancellationToken cancellationToken)
     {
         while (await requests.MoveNext(cancellationToken).ConfigureAwait(false))
         {
             if (TryRead<WindowUpdate>(requests.Current, out var grant))
             {
-                grants.Add(grant.Update);
+                window.Grant(grant.Update);
             }
         }
     }
@@ -112,53 +110,5 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
         }
         content = new T();
         return false;
-    }
-
-    /// <summary>How many bytes a client takes; as many as come when it does not say.</summary>
-    private sealed class Grants
-    {
-        private readonly Lock _lock = new();
-        private long? _granted;
-        private long _sent;
-        private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        internal void Add(int bytes)
-        {
-            lock (_lock)
-            {
-                _granted = (_granted ?? 0) + Math.Max(0, bytes);
-                _changed.SetResult();
-                _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            }
-        }
-
-        internal void Use(int bytes)
-        {
-            lock (_lock)
-            {
-                _sent += bytes;
-            }
-        }
-
-        internal async ValueTask<int> RoomAsync(CancellationToken cancellationToken)
-        {
-            while (true)
-            {
-                Task changed;
-                lock (_lock)
-                {
-                    if (_granted is not { } granted)
-                    {
-                        return StreamPipe.ChunkSize;
-                    }
-                    if (granted > _sent)
-                    {
-                        return (int)Math.Min(granted - _sent, StreamPipe.ChunkSize);
-                    }
-                    changed = _changed.Task;
-                }
-                await changed.WaitAsync(cancellationToken).ConfigureAwait(false);
-            }
-        }
     }
 }

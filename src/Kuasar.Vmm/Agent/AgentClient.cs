@@ -125,14 +125,16 @@ public sealed partial class AgentClient : IAsyncDisposable
 
     /// <summary>Reads the output of a process; open it before the process is created. The last reader gets it: an earlier one fails.</summary>
     /// <param name="streamId">As <see cref="StreamId"/> makes it; the same as in the stdio strings of the Task call.</param>
+    /// <param name="position">How many bytes of the output the caller has from earlier readers: an agent that keeps what they had not acknowledged gives what follows.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <returns>A stream to read, to its end or a <see cref="VsockException"/> when the guest is lost; the caller disposes it.</returns>
     /// <exception cref="IOException">The agent cannot be reached, or refuses.</exception>
-    public async Task<Stream> OpenOutputAsync(string streamId, CancellationToken cancellationToken = default)
+    public async Task<Stream> OpenOutputAsync(string streamId, long position = 0, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(streamId);
+        ArgumentOutOfRangeException.ThrowIfNegative(position);
         var stream = await _channel.DialAsync(cancellationToken).ConfigureAwait(false);
-        return await AgentOutput.OpenAsync(stream, _channel, streamId, cancellationToken).ConfigureAwait(false);
+        return await AgentOutput.OpenAsync(stream, _channel, streamId, position, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Writes the input of a process; open it before the process is created.</summary>

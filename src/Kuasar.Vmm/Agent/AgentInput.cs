@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Grpc.Core;
 using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Streaming;
 using Kuasar.Protocol.Contracts.Transfer;
 using Kuasar.Vmm.Agent;
 using DuplexCall = Grpc.Core.AsyncDuplexStreamingCall<Google.Protobuf.WellKnownTypes.Any, Google.Protobuf.WellKnownTypes.Any>;
@@ -40,7 +41,7 @@ public sealed class AgentInput : IAsyncDisposable
     {
         try
         {
-            return new AgentInput(id, client, await AgentStreams.OpenAsync(client, id, null, cancellationToken).ConfigureAwait(false));
+            return new AgentInput(id, client, await AgentStreams.OpenAsync(client, new StreamInit { Id = id }, null, cancellationToken).ConfigureAwait(false));
         }
         catch
         {

@@ -1,13 +1,21 @@
 using Grpc.Core;
 using Kuasar.Protocol;
+using Kuasar.Protocol.Contracts.Streaming;
 using Kuasar.Protocol.Contracts.Transfer;
 using DuplexCall = Grpc.Core.AsyncDuplexStreamingCall<Google.Protobuf.WellKnownTypes.Any, Google.Protobuf.WellKnownTypes.Any>;
 
 namespace Kuasar.Vmm.Agent;
 
-/// <summary>A process's stdout or stderr. Over a connection of its own, read no faster than its reader reads.</summary>
+/// <summary>
+/// A process's stdout or stderr. Over a connection of its own, read no faster than its reader reads. What has been read is acknowledged with the
+/// next read, so that what was under way when its reader dies is the next reader's: of an agent that keeps it, as ours does.
+/// </summary>
 internal sealed class AgentOutput : Stream
 {
+    /// <summary>What may be under way, in bytes.</summary>
+    private const int Window = 64 * 1024;
+
+    private readonly Lock _lock = new();
     private readonly string _id;
     private readonly PacedStream _paced;
     private readonly TtrpcClient _client;
@@ -16,6 +24,12 @@ internal sealed class AgentOutput : Stream
     private ReadOnlyMemory<byte> _rest;
     private bool _ended;
 
+    /// <summary>Given to the reader, and not acknowledged yet.</summary>
+    private int _given;
+
+    private int _toGrant;
+    private bool _isGranting;
+
     private AgentOutput(string id, PacedStream paced, TtrpcClient client)
     {
         _id = id;
@@ -23,13 +37,14 @@ internal sealed class AgentOutput : Stream
         _client = client;
     }
 
-    internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, CancellationToken cancellationToken)
+    internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, long position, CancellationToken cancellationToken)
     {
         var paced = new PacedStream(stream);
         var output = new AgentOutput(id, paced, channel.Over(paced));
         try
         {
-            output._call = await AgentStreams.OpenAsync(output._client, id, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
+            output._call = await AgentStreams.OpenAsync(output._client, new StreamInit { Id = id, Position = (ulong)position }, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
+            output.Grant(Window);
             return output;
         }
         catch
@@ -52,6 +67,7 @@ internal sealed class AgentOutput : Stream
         {
             return 0;
         }
+        Acknowledge();
         while (_rest.IsEmpty && !_ended)
         {
             await FillAsync(cancellationToken).ConfigureAwait(false);
@@ -59,7 +75,33 @@ internal sealed class AgentOutput : Stream
         var count = Math.Min(_rest.Length, buffer.Length);
         _rest[..count].CopyTo(buffer);
         _rest = _rest[count..];
+        _given = count;
         return count;
+    }
+
+    /// <remarks>Nothing is copied on the way.</remarks>
+    public override async Task CopyToAsync(Stream destination, int bufferSize, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        Acknowledge();
+        while (true)
+        {
+            if (_rest.IsEmpty && !_ended)
+            {
+                await FillAsync(cancellationToken).ConfigureAwait(false);
+            }
+            if (_rest.IsEmpty)
+            {
+                if (_ended)
+                {
+                    return;
+                }
+                continue;
+            }
+            await destination.WriteAsync(_rest, cancellationToken).ConfigureAwait(false);
+            Grant(_rest.Length);
+            _rest = default;
+        }
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
@@ -115,6 +157,56 @@ internal sealed class AgentOutput : Stream
         catch (RpcException error)
         {
             throw AgentStreams.Failed(_id, error, CancellationToken.None);
+        }
+    }
+
+    private void Acknowledge()
+    {
+        if (_given > 0)
+        {
+            Grant(_given);
+            _given = 0;
+        }
+    }
+
+    /// <summary>Sends it in a while. Of an agent that does not read it, it waits for nothing.</summary>
+    private void Grant(int bytes)
+    {
+        lock (_lock)
+        {
+            _toGrant += bytes;
+            if (_isGranting)
+            {
+                return;
+            }
+            _isGranting = true;
+        }
+        _ = GrantAsync();
+    }
+
+    private async Task GrantAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                int bytes;
+                lock (_lock)
+                {
+                    bytes = _toGrant;
+                    _toGrant = 0;
+                    if (bytes == 0)
+                    {
+                        _isGranting = false;
+                        return;
+                    }
+                }
+                await _call!.RequestStream.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = bytes })).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is RpcException or ObjectDisposedException or OperationCanceledException or InvalidOperationException)
+        {
+            // The stream has ended, which its reader hears of.
         }
     }
 

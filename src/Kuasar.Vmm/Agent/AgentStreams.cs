@@ -13,18 +13,19 @@ namespace Kuasar.Vmm.Agent;
 ///   Any(StreamInit{id})
 ///                                   Any(Empty)                  the stream stands
 ///   stdin:  Any(Data), end          Any(WindowUpdate) ...       32 KiB each
-///   output:                         Any(Data) ..., end          an empty Data is an end too
+///   output: Any(WindowUpdate)       Any(Data) ..., end          an empty Data is an end too; the first update is the window, others acknowledge
 /// </code>
 /// </remarks>
 internal static class AgentStreams
 {
     /// <summary>Opens the stream; the client stays the caller's.</summary>
-    internal static async Task<DuplexCall> OpenAsync(TtrpcClient client, string streamId, Func<Task<bool>, Task<bool>>? wait, CancellationToken cancellationToken)
+    internal static async Task<DuplexCall> OpenAsync(TtrpcClient client, StreamInit init, Func<Task<bool>, Task<bool>>? wait, CancellationToken cancellationToken)
     {
+        var streamId = init.Id;
         var call = new Streaming.StreamingClient(client).Stream(cancellationToken: CancellationToken.None);
         try
         {
-            await call.RequestStream.WriteAsync(TypeUrl.Pack(new StreamInit { Id = streamId }), cancellationToken).ConfigureAwait(false);
+            await call.RequestStream.WriteAsync(TypeUrl.Pack(init), cancellationToken).ConfigureAwait(false);
             var answer = call.ResponseStream.MoveNext(cancellationToken);
             if (!await (wait is null ? answer : wait(answer)).ConfigureAwait(false))
             {

@@ -110,7 +110,7 @@ public sealed record VsockEndPoint
     /// <returns>The listener; the caller disposes it, which removes the file.</returns>
     /// <exception cref="VsockException">Somebody listens there already, or the system refuses.</exception>
     /// <exception cref="ArgumentException">The path is longer than 107 bytes.</exception>
-    public VsockListener Listen(int backlog = 16) =>
+    public VsockListener Listen(int backlog = 128) =>
         Path is null ? NativeVsockListener.Bind(this, backlog) : HybridVsockListener.Bind(this, backlog);
 
     /// <summary>The address as <see cref="Parse"/> reads it.</summary>

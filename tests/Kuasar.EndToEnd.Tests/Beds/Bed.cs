@@ -5,7 +5,7 @@ internal sealed class Bed
 {
     // Beds that run at once differ in folders, bridge and subnet. By name, so that what a broken run left is found again.
     private static readonly string[] s_names =
-        ["main", "pods", "restart", "second", "death", "input", "leaks", "shim", "sandboxes", "proxy", "fifty-shim", "fifty-proxy", "recovery", "continuity", "fifty-kept"];
+        ["main", "pods", "restart", "second", "death", "input", "leaks", "shim", "sandboxes", "proxy", "fifty-shim", "fifty-proxy", "recovery", "continuity", "fifty-kept", "guests"];
     private readonly Dictionary<string, string> _environment;
 
     internal Bed(string name)

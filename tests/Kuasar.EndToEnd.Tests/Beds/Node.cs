@@ -29,10 +29,12 @@ public sealed class Node
     internal EventLog Events { get; private set; } = null!;
 
     /// <summary>As eng/containerd.sh names it in containerd's configuration.</summary>
-    internal string ProxySocket => Path.Combine(Bed.Run, "kuasar-runc.sock");
+    internal string ProxySocket => Path.Combine(Bed.Run, $"kuasar-{_plan.Kind}.sock");
 
     /// <summary>The sandboxer's executable.</summary>
-    internal string Program => Path.Combine(Bed.Folder, "bin/kuasar-runc-sandboxer");
+    internal string Program => Path.Combine(Bed.Folder, "bin", SandboxerName);
+
+    private string SandboxerName => $"kuasar-{_plan.Kind}-sandboxer";
 
     internal string SandboxerLog => Path.Combine(Bed.Folder, "sandboxer.log");
 
@@ -72,8 +74,9 @@ public sealed class Node
     {
         string[] proxy = _plan.HasProxy ? ["--proxy", ProxySocket, "--containerd", Bed.Socket] : [];
         string[] keeper = _plan.HasKeeper ? [] : ["--no-keeper"];
+        var special = _plan.Arguments ?? ["--runtime", Bed.Runc];
         Sandboxer = await SandboxerProcess.StartAsync(
-            _plan.Program ?? Program, RunDirectory, Bed.Runc, SandboxerLog, ["--log-level", _plan.LogLevel, .. proxy, .. keeper]);
+            _plan.Program ?? Program, RunDirectory, SandboxerLog, ["--log-level", _plan.LogLevel, .. special, .. proxy, .. keeper]);
     }
 
     /// <summary>After containerd was started again: its event stream has ended with it.</summary>
@@ -120,12 +123,13 @@ public sealed class Node
     private void InstallBinaries()
     {
         var folder = Directory.CreateDirectory(Path.Combine(Bed.Folder, "bin")).FullName;
-        foreach (var program in (string[])["kuasar-runc-sandboxer", "containerd-shim-kuasar-runc-v1"])
+        var shim = $"containerd-shim-kuasar-{_plan.Kind}-v1";
+        foreach (var program in (string[])[SandboxerName, shim])
         {
             var target = Path.Combine(folder, program);
             File.Delete(target);
             File.Copy(Path.Combine(_binaries, program), target);
         }
-        File.WriteAllText(Path.Combine(folder, "containerd-shim-kuasar-runc-v1.conf"), $"run-dir={RunDirectory}\n");
+        File.WriteAllText(Path.Combine(folder, $"{shim}.conf"), $"run-dir={RunDirectory}\n");
     }
 }

@@ -11,7 +11,7 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        if (run.IsUp && Wanted)
+        if (run.IsUp && Missing is null)
         {
             _node = await run.StartNodeAsync(name, Other, Plan);
         }
@@ -21,6 +21,7 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
     {
         if (_node is not null)
         {
+            await StoppingAsync();
             var problems = await _node.StopAsync();
             Assert.True(problems.Count == 0, $"left on node {name}:\n{string.Join('\n', problems)}");
         }
@@ -32,6 +33,22 @@ public abstract class OwnNode(TestRun run, string name) : IAsyncLifetime
     /// <summary>What serves this node; null for the usual.</summary>
     protected virtual SandboxerPlan? Plan => null;
 
-    /// <summary>Whether the tests run with this runtime.</summary>
-    protected virtual bool Wanted => true;
+    /// <summary>Why there is no such node here; null when there is. Asked when there is a main node.</summary>
+    internal virtual string? Missing => null;
+
+    /// <summary>Who asks containerd for the containers of its tests.</summary>
+    internal virtual ContainerdClient Client => Node.Client;
+
+    /// <summary>Where containers are made on it, if not simply there.</summary>
+    internal virtual Task<ContainerPlan> PlaceAsync(ContainerPlan plan) => Task.FromResult(plan);
+
+    /// <summary>What else has been written of what happened on it.</summary>
+    internal virtual IEnumerable<string> Logs => [];
+
+    /// <summary>What the node itself has made on it goes.</summary>
+    protected virtual Task StoppingAsync() => Task.CompletedTask;
+
+    private protected static string? OursOnly => Settings.IsOurs ? null : $"only with {Settings.OurRuntime}";
+
+    private protected string? ProxyPluginsOnly => run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
 }

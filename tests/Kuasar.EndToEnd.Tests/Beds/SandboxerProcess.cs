@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace Kuasar.EndToEnd.Tests.Beds;
 
-/// <summary>One life of kuasar-runc-sandboxer.</summary>
+/// <summary>One life of a sandboxer.</summary>
 internal sealed class SandboxerProcess
 {
     private readonly Process _process;
@@ -21,10 +21,10 @@ internal sealed class SandboxerProcess
 
     internal string ControlSocket => Path.Combine(RunDirectory, "control.sock");
 
-    internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string runc, string log, params string[] more)
+    internal static async Task<SandboxerProcess> StartAsync(string program, string runDirectory, string log, params string[] more)
     {
         string[] arguments = ["-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log,
-            program, "--run-dir", runDirectory, "--runtime", runc, .. more];
+            program, "--run-dir", runDirectory, .. more];
         var process = Process.Start(new ProcessStartInfo("/bin/sh", arguments))!;
         var sandboxer = new SandboxerProcess(process, runDirectory);
         try

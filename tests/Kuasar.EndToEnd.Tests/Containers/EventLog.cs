@@ -42,17 +42,17 @@ internal sealed class EventLog : IAsyncDisposable
         return log;
     }
 
-    /// <summary>Those of one container so far.</summary>
-    internal IReadOnlyList<TaskEvent> Of(string id, string containerdNamespace = "default")
+    /// <summary>Those of one container so far, in any namespace or in one.</summary>
+    internal IReadOnlyList<TaskEvent> Of(string id, string? containerdNamespace = null)
     {
         lock (_events)
         {
-            return [.. _events.Where(e => e.Id == id && e.Namespace == containerdNamespace)];
+            return [.. _events.Where(e => Matches(e, id, containerdNamespace))];
         }
     }
 
     /// <summary>Waits until the container's event has come, and returns it.</summary>
-    internal async Task<TaskEvent> UntilAsync(string id, string text, string containerdNamespace = "default")
+    internal async Task<TaskEvent> UntilAsync(string id, string text, string? containerdNamespace = null)
     {
         using var bound = new CancellationTokenSource(Within.Usual);
         while (true)
@@ -60,7 +60,7 @@ internal sealed class EventLog : IAsyncDisposable
             Task changed;
             lock (_events)
             {
-                if (_events.FirstOrDefault(e => e.Id == id && e.Namespace == containerdNamespace && e.ToString() == text) is { } found)
+                if (_events.FirstOrDefault(e => Matches(e, id, containerdNamespace) && e.ToString() == text) is { } found)
                 {
                     return found;
                 }
@@ -83,6 +83,8 @@ internal sealed class EventLog : IAsyncDisposable
         await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Dispose();
     }
+
+    private static bool Matches(TaskEvent e, string id, string? containerdNamespace) => e.Id == id && (containerdNamespace ?? e.Namespace) == e.Namespace;
 
     private async Task ReadAsync(AsyncServerStreamingCall<Envelope> call)
     {

@@ -20,6 +20,11 @@ internal sealed record ContainerPlan
 
     internal bool Stdin { get; init; }
 
+    internal string Runtime { get; init; } = Settings.Runtime;
+
+    /// <summary>The pod that it belongs to, if any.</summary>
+    internal string SandboxId { get; init; } = "";
+
     /// <summary>What differs from the usual spec.</summary>
     internal Action<JsonObject>? Change { get; init; }
 }
@@ -79,9 +84,10 @@ internal sealed class TestContainer : IAsyncDisposable
             {
                 Id = id,
                 Image = BusyboxImage.Name,
-                Runtime = new Container.Types.Runtime { Name = Settings.Runtime },
+                Runtime = new Container.Types.Runtime { Name = plan.Runtime },
                 Snapshotter = container._snapshotter,
                 SnapshotKey = id,
+                Sandbox = plan.SandboxId,
                 Spec = TypeUrl.PackJson(TypeUrl.OciSpec, Encoding.UTF8.GetBytes(spec.ToJsonString())),
             },
         }, ContainerdClient.Options);

@@ -6,7 +6,7 @@ namespace Kuasar.EndToEnd.Tests.Continuity;
 
 public sealed class ContinuityNode(TestRun run) : OwnNode(run, "continuity")
 {
-    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
+    internal override string? Missing => OursOnly ?? ProxyPluginsOnly;
 
     protected override SandboxerPlan Plan => new() { LogLevel = "info" };
 }
@@ -14,13 +14,11 @@ public sealed class ContinuityNode(TestRun run) : OwnNode(run, "continuity")
 /// <summary>The sandboxer is killed or replaced behind its keeper, and containerd does not notice.</summary>
 /// <remarks>KUASAR_CONTINUITY_ROUNDS and KUASAR_CONTINUITY_PODS make more of it: 200 rounds take about ten minutes.</remarks>
 [Collection(FiftyPods.Name)]
-public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(run, () => own.Node), IClassFixture<ContinuityNode>
+public sealed class ContinuityTests(TestRun run, ContinuityNode own) : NodeTest(run, own), IClassFixture<ContinuityNode>
 {
     private static readonly int s_rounds = Number("KUASAR_CONTINUITY_ROUNDS", 10), s_pods = Number("KUASAR_CONTINUITY_PODS", 30);
 
     protected override string OursOnly => "it is about its sandboxer";
-
-    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
 
     [Fact]
     public async Task A_killed_sandboxer_is_not_noticed()

@@ -2,11 +2,11 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 
 public sealed class LeakNode(TestRun run) : OwnNode(run, "leaks")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 }
 
 /// <summary>A resident process must not keep anything of what it has served.</summary>
-public sealed class LeakTests(TestRun run, LeakNode own) : NodeTest(run, () => own.Node), IClassFixture<LeakNode>
+public sealed class LeakTests(TestRun run, LeakNode own) : NodeTest(run, own), IClassFixture<LeakNode>
 {
     // Pools and the like, which do not grow with the number of tasks.
     private const int Slack = 4;

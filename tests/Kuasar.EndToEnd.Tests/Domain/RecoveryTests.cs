@@ -4,7 +4,7 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 
 public sealed class RecoveryNode(TestRun run) : OwnNode(run, "recovery")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 
     protected override SandboxerPlan Plan => new() { HasKeeper = false };
 }
@@ -13,7 +13,7 @@ public sealed class RecoveryNode(TestRun run) : OwnNode(run, "recovery")
 /// The sandboxer is killed while containerd is away, as both are when a node's software is replaced: the next one takes over what lives, and
 /// containerd finds it.
 /// </summary>
-public sealed class RecoveryTests(TestRun run, RecoveryNode own) : NodeTest(run, () => own.Node), IClassFixture<RecoveryNode>
+public sealed class RecoveryTests(TestRun run, RecoveryNode own) : NodeTest(run, own), IClassFixture<RecoveryNode>
 {
     private const string Script = "while read -r line; do echo \"got $line\"; [ \"$line\" = end ] && exit 9; done";
 

@@ -3,7 +3,7 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 public sealed class RestartNode(TestRun run) : OwnNode(run, "restart");
 
 /// <summary>containerd goes away and comes back while tasks run.</summary>
-public sealed class RestartTests(TestRun run, RestartNode own) : NodeTest(run, () => own.Node), IClassFixture<RestartNode>
+public sealed class RestartTests(TestRun run, RestartNode own) : NodeTest(run, own), IClassFixture<RestartNode>
 {
     // Answers each line; "end" ends it.
     private const string Script = "while read -r line; do echo \"got $line\"; [ \"$line\" = end ] && exit 9; done";

@@ -2,13 +2,13 @@ namespace Kuasar.EndToEnd.Tests.Domain;
 
 public sealed class DeathNode(TestRun run) : OwnNode(run, "death")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 
     protected override SandboxerPlan Plan => new() { HasKeeper = false };
 }
 
 /// <summary>The sandboxer is killed, and there is no keeper. containerd takes its tasks for dead, so they have to be.</summary>
-public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(run, () => own.Node), IClassFixture<DeathNode>
+public sealed class SandboxerDeathTests(TestRun run, DeathNode own) : NodeTest(run, own), IClassFixture<DeathNode>
 {
     protected override string OursOnly => "it is about its sandboxer";
 

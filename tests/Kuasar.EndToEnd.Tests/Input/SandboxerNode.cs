@@ -8,7 +8,7 @@ namespace Kuasar.EndToEnd.Tests.Input;
 /// <summary>A node whose sandboxer is spoken to without containerd in between.</summary>
 public sealed class SandboxerNode(TestRun run) : OwnNode(run, "input")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 }
 
 [CollectionDefinition(Name)]
@@ -18,7 +18,7 @@ public sealed class SandboxerTests : ICollectionFixture<SandboxerNode>
 }
 
 /// <summary>What the tests share that speak to the sandboxer's own sockets. One container runs beside them and must not notice.</summary>
-public abstract class SandboxerTest(TestRun run, SandboxerNode own) : NodeTest(run, () => own.Node)
+public abstract class SandboxerTest(TestRun run, SandboxerNode own) : NodeTest(run, own)
 {
     internal const string NamespaceHeader = "containerd-namespace-ttrpc";
     private TtrpcClient? _client;

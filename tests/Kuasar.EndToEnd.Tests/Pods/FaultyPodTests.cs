@@ -8,7 +8,7 @@ namespace Kuasar.EndToEnd.Tests.Pods;
 /// <summary>A node whose sandboxer fails where a pod asks for it: tests/Kuasar.FaultySandboxer, as it was built with this program.</summary>
 public sealed class FaultyNode(TestRun run) : OwnNode(run, "sandboxes")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 
     protected override SandboxerPlan Plan => new()
     {
@@ -22,7 +22,7 @@ public sealed class FaultyNode(TestRun run) : OwnNode(run, "sandboxes")
 
 /// <summary>Pods of containerd's shim controller, <c>sandboxer = "shim"</c>: no pause container, and the sandboxer's errors are containerd's.</summary>
 /// <remarks>Never a pod on the host's network here: containerd 2.1.9 panics.</remarks>
-public sealed class FaultyPodTests(TestRun run, FaultyNode own) : NodeTest(run, () => own.Node), IClassFixture<FaultyNode>
+public sealed class FaultyPodTests(TestRun run, FaultyNode own) : NodeTest(run, own), IClassFixture<FaultyNode>
 {
     private const string Handler = "kuasar-runc-shim";
 

@@ -4,7 +4,7 @@ using Kuasar.Protocol.Contracts.Cri;
 namespace Kuasar.EndToEnd.Tests.Pods;
 
 /// <summary>What fifty pods cost where a pod is no process: a sandboxer as it is shipped, which serves nobody else.</summary>
-public abstract class FiftyPodsTestBase(TestRun run, OwnNode own) : NodeTest(run, () => own.Node)
+public abstract class FiftyPodsTestBase(TestRun run, OwnNode own) : NodeTest(run, own)
 {
     private const int Count = 50;
 

@@ -9,7 +9,7 @@ public sealed class FiftyPods
 
 public sealed class FiftyShimNode(TestRun run) : OwnNode(run, "fifty-shim")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 
     protected override SandboxerPlan Plan => new() { HasProxy = false, HasKeeper = false, LogLevel = "info" };
 }
@@ -25,7 +25,7 @@ public sealed class FiftyShimPodsTests(TestRun run, FiftyShimNode own) : FiftyPo
 
 public sealed class FiftyProxyNode(TestRun run) : OwnNode(run, "fifty-proxy")
 {
-    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
+    internal override string? Missing => OursOnly ?? ProxyPluginsOnly;
 
     protected override SandboxerPlan Plan => new() { HasKeeper = false, LogLevel = "info" };
 }
@@ -35,14 +35,12 @@ public sealed class FiftyProxyPodsTests(TestRun run, FiftyProxyNode own) : Fifty
 {
     protected override string Handler => "kuasar-runc-proxy";
 
-    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
-
     protected override double PssLimitMiB => 40;
 }
 
 public sealed class FiftyKeptNode(TestRun run) : OwnNode(run, "fifty-kept")
 {
-    protected override bool Wanted => Settings.IsOurs;
+    internal override string? Missing => OursOnly;
 
     protected override SandboxerPlan Plan => new() { HasProxy = false, LogLevel = "info" };
 }

@@ -27,6 +27,9 @@ internal sealed class Pod : IAsyncDisposable
 
     internal string LogFolder { get; }
 
+    /// <summary>What differs from the usual container.</summary>
+    internal Action<ContainerConfig>? Configure { get; set; }
+
     /// <param name="node">Where.</param>
     /// <param name="name">Its own on the node.</param>
     /// <param name="handler">The runtime in CRI's configuration; null for the one under test.</param>
@@ -59,6 +62,7 @@ internal sealed class Pod : IAsyncDisposable
                 SecurityContext = new LinuxContainerSecurityContext { NamespaceOptions = _config.Linux.SecurityContext?.NamespaceOptions },
             },
         };
+        Configure?.Invoke(config);
         ContainerId = (await _cri.CreateContainerAsync(
             new CreateContainerRequest { PodSandboxId = Id, Config = config, SandboxConfig = _config }, Options)).ContainerId;
         await _cri.StartContainerAsync(new StartContainerRequest { ContainerId = ContainerId }, Options);

@@ -4,7 +4,7 @@ using Kuasar.Testing.Cri;
 namespace Kuasar.EndToEnd.Tests.Pods;
 
 /// <summary>What a kubelet does, whatever containerd makes of a pod.</summary>
-public abstract class PodTestBase(TestRun run, Func<Node> node) : NodeTest(run, node)
+public abstract class PodTestBase(TestRun run, OwnNode own) : NodeTest(run, own)
 {
     private const long MiB = 1 << 20;
 

@@ -6,7 +6,7 @@ namespace Kuasar.EndToEnd.Tests.Pods;
 public sealed class PodNode(TestRun run) : OwnNode(run, "pods");
 
 /// <summary>With a pause container.</summary>
-public sealed class PodTests(TestRun run, PodNode own) : PodTestBase(run, () => own.Node), IClassFixture<PodNode>
+public sealed class PodTests(TestRun run, PodNode own) : PodTestBase(run, own), IClassFixture<PodNode>
 {
     protected override string Handler => Settings.Handler;
 

@@ -9,15 +9,13 @@ namespace Kuasar.EndToEnd.Tests.Pods;
 
 public sealed class ProxyRouteNode(TestRun run) : OwnNode(run, "proxy")
 {
-    protected override bool Wanted => Settings.IsOurs && Run.HasProxyPlugins;
+    internal override string? Missing => OursOnly ?? ProxyPluginsOnly;
 }
 
 /// <summary>By a proxy plugin, which is the sandboxer itself: gRPC for sandboxes, ttrpc on another socket for tasks.</summary>
-public sealed class ProxyRouteTests(TestRun run, ProxyRouteNode own) : SandboxPodTestBase(run, () => own.Node), IClassFixture<ProxyRouteNode>
+public sealed class ProxyRouteTests(TestRun run, ProxyRouteNode own) : SandboxPodTestBase(run, own), IClassFixture<ProxyRouteNode>
 {
     protected override string Handler => "kuasar-runc-proxy";
-
-    protected override string? Unavailable => own.Run.HasProxyPlugins ? null : "containerd 1.7 has no proxy plugins for sandboxes";
 
     [Fact]
     public async Task Tasks_have_an_address_of_their_own_and_keep_it_when_containerd_restarts()

@@ -6,7 +6,7 @@ using Kuasar.Testing.Cri;
 namespace Kuasar.EndToEnd.Tests.Pods;
 
 /// <summary>Pods without a pause container, which the sandboxer owns, by either route of the Sandbox API.</summary>
-public abstract class SandboxPodTestBase(TestRun run, Func<Node> node) : PodTestBase(run, node)
+public abstract class SandboxPodTestBase(TestRun run, OwnNode own) : PodTestBase(run, own)
 {
     protected override string? OursOnly => "the stock runtime serves no sandboxes";
 

@@ -1,7 +1,7 @@
 namespace Kuasar.EndToEnd.Tests.Stdio;
 
 /// <summary>Standard input.</summary>
-public sealed class InputTests(TestRun run) : NodeTest(run)
+public class InputTests(TestRun run, OwnNode? own = null) : NodeTest(run, own)
 {
     [Theory]
     [InlineData(false)]

@@ -1,7 +1,7 @@
 namespace Kuasar.EndToEnd.Tests.Stdio;
 
 /// <summary>Standard output: all of it, in order, whoever reads when.</summary>
-public sealed class OutputTests(TestRun run) : NodeTest(run)
+public class OutputTests(TestRun run, OwnNode? own = null) : NodeTest(run, own)
 {
     // 10 MB of lines that differ.
     private const int Lines = 1_400_000;

@@ -3,7 +3,7 @@ using Grpc.Core;
 namespace Kuasar.EndToEnd.Tests.Stdio;
 
 /// <summary>Processes with a terminal.</summary>
-public sealed class TerminalTests(TestRun run) : NodeTest(run)
+public class TerminalTests(TestRun run, OwnNode? own = null) : NodeTest(run, own)
 {
     // Each line of input shows the size of the terminal.
     private const string Script = "tty; while read -r line; do echo \"$line is $(stty size)\"; [ \"$line\" = end ] && exit 9; done";

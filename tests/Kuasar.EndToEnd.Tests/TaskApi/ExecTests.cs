@@ -5,7 +5,7 @@ using Kuasar.Protocol.Contracts.Runc;
 namespace Kuasar.EndToEnd.Tests.TaskApi;
 
 /// <summary>Further processes in a container.</summary>
-public sealed class ExecTests(TestRun run) : NodeTest(run)
+public class ExecTests(TestRun run, OwnNode? own = null) : NodeTest(run, own)
 {
     [Fact]
     public async Task An_exec_gives_its_output_its_errors_and_its_exit_code()

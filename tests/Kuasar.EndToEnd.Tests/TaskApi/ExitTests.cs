@@ -3,7 +3,7 @@ using Grpc.Core;
 namespace Kuasar.EndToEnd.Tests.TaskApi;
 
 /// <summary>How processes end, and how that is told.</summary>
-public sealed class ExitTests(TestRun run) : NodeTest(run)
+public class ExitTests(TestRun run, OwnNode? own = null) : NodeTest(run, own)
 {
     [Theory]
     [InlineData("true", 0)]

@@ -89,7 +89,8 @@ internal sealed class AgentClient : IDisposable
     /// <summary>Starts what has been created, and sees it to its end.</summary>
     internal async Task<(uint Code, string Output, string Error)> FinishAsync(string id)
     {
-        var (stdout, stderr) = (ReadAsync(id + "-stdout"), ReadAsync(id + "-stderr"));
+        // Before the start: what has been deleted has no streams.
+        var (stdout, stderr) = (ReadAsync(await Host.OpenOutputAsync(id + "-stdout")), ReadAsync(await Host.OpenOutputAsync(id + "-stderr")));
         await StartAsync(id);
         var code = await WaitAsync(id);
         await DeleteAsync(id);
@@ -97,11 +98,15 @@ internal sealed class AgentClient : IDisposable
     }
 
     /// <summary>All that comes by a stream, as a host reads it.</summary>
-    internal async Task<string> ReadAsync(string streamId)
+    internal async Task<string> ReadAsync(string streamId) => await ReadAsync(await Host.OpenOutputAsync(streamId));
+
+    private static async Task<string> ReadAsync(Stream stream)
     {
-        await using var stream = await Host.OpenOutputAsync(streamId);
-        using var reader = new StreamReader(stream);
-        return await reader.ReadToEndAsync();
+        await using (stream)
+        {
+            using var reader = new StreamReader(stream);
+            return await reader.ReadToEndAsync();
+        }
     }
 
     internal async SystemTask ShutdownAsync() => await Tasks.ShutdownAsync(new ShutdownRequest { Id = "pod", Now = true }, Soon);

@@ -1,0 +1,45 @@
+namespace Kuasar.Sandbox.Stdio;
+
+/// <summary>What was sent to a client that has not said yet that it has it: the next client gets it again. For one thread at a time.</summary>
+internal sealed class UntakenOutput
+{
+    /// <summary>More is not kept: clients' windows are smaller.</summary>
+    private const int Limit = 64 * 1024;
+
+    private readonly LinkedList<byte[]> _chunks = [];
+
+    /// <summary>Of the first chunk, taken already.</summary>
+    private int _offset;
+
+    private int _length;
+
+    /// <summary>How much came before it.</summary>
+    internal long Position { get; private set; }
+
+    internal bool IsEmpty => _length == 0;
+
+    /// <summary>All of it, in order; the memory is not written to again.</summary>
+    internal IReadOnlyList<ReadOnlyMemory<byte>> Chunks => [.. _chunks.Select((chunk, i) => (ReadOnlyMemory<byte>)chunk.AsMemory(i == 0 ? _offset : 0))];
+
+    internal void Add(ReadOnlySpan<byte> bytes)
+    {
+        _chunks.AddLast(bytes.ToArray());
+        _length += bytes.Length;
+        Remove(Math.Max(0, _length - Limit));
+    }
+
+    /// <summary>So much of it, from its begin, is taken; more than there is had been given up.</summary>
+    internal void Remove(long count)
+    {
+        while (count > 0 && _chunks.First is { } first)
+        {
+            var part = (int)Math.Min(count, first.Value.Length - _offset);
+            (count, _offset, _length, Position) = (count - part, _offset + part, _length - part, Position + part);
+            if (_offset == first.Value.Length)
+            {
+                _chunks.RemoveFirst();
+                _offset = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using System.Globalization;
+using Kuasar.EndToEnd.Tests.Pods;
+using Kuasar.Testing.Cri;
+
+namespace Kuasar.EndToEnd.Tests.Guests;
+
+/// <summary>Guests go on, whatever becomes of what looks after them.</summary>
+[Collection(GuestTests.Name)]
+public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(run, own)
+{
+    private const string Script = "trap 'exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; usleep 10000; done";
+
+    [Fact]
+    public async Task Pods_are_not_harmed_when_the_sandboxer_is_killed_or_replaced()
+    {
+        Pod[] pods = await Task.WhenAll(Pod.RunAsync(Node, "goes-on-a", GuestNode.ByShim), Pod.RunAsync(Node, "goes-on-b", GuestNode.ByProxy));
+        await using var one = pods[0];
+        await using var other = pods[1];
+        await Task.WhenAll(pods.Select(pod => pod.StartContainerAsync(null, "sh", "-c", Script)));
+        var machines = pods.Select(own.MachineOf).ToList();
+
+        for (var i = 0; i < 3; i++)
+        {
+            var sandboxer = Node.Sandboxer!.KeptProcessId;
+            Libc.Signal(sandboxer, Libc.SIGKILL);
+            await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+            await UnharmedAsync();
+        }
+        var copy = Node.Program + ".next";
+        File.Copy(Node.Program, copy, overwrite: true);
+        foreach (var next in (string[])[copy, Node.Program])
+        {
+            var (code, output) = await Commands.TryAsync(Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", next], null, TimeSpan.FromSeconds(60));
+            Assert.True(code == 0, output);
+            Assert.Equal(next, Proc.Program(Node.Sandboxer!.KeptProcessId));
+            await UnharmedAsync();
+        }
+
+        await Node.Bed.StopAsync("KILL");
+        await Node.Sandboxer!.KillAsync();
+        await Node.StartSandboxerAsync();
+        await Node.Bed.StartAsync();
+        await Node.ReopenEventsAsync();
+        await UnharmedAsync();
+
+        await Task.WhenAll(pods.Select(pod => pod.StopContainerAsync(10)));
+        foreach (var pod in pods)
+        {
+            Assert.Equal(7, (await pod.UntilExitedAsync()).ExitCode);
+        }
+
+        async Task UnharmedAsync()
+        {
+            for (var i = 0; i < pods.Length; i++)
+            {
+                Assert.Equal(PodSandboxState.SandboxReady, await pods[i].StateAsync());
+                Assert.Equal(("fine\n", 5), await pods[i].ExecAsync("sh", "-c", "echo fine; exit 5"));
+                Assert.Equal(machines[i], own.MachineOf(pods[i]));
+                var lines = (await pods[i].LogAsync()).Split('\n');
+                await Within.UntilAsync(async () => (await pods[i].LogAsync()).Split('\n').Length > lines.Length, what: "the log goes on");
+                var numbers = lines.Select(line => int.Parse(line.Split(' ')[^1], CultureInfo.InvariantCulture)).ToList();
+                Assert.Equal(Enumerable.Range(1, numbers.Count), numbers);
+            }
+        }
+    }
+}
