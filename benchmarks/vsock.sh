@@ -1,21 +1,31 @@
 #!/bin/bash
 # Echo of 64 bytes by VsockStream beside plain C on the same socket, in turns; prints medians and 99th percentiles in microseconds.
 #
-# usage: benchmarks/vsock.sh [ADDRESS]
-#   ADDRESS  of an echo server (artifacts/vsock/vsock serve, in a guest: benchmarks/vsock.c is static); default: one of ours behind a
-#            hybrid socket on this host, where a round trip is shortest and what .NET adds shows most
-# In a guest, which has no bash: ROUNDS of `vsock client ADDRESS COUNT` and `vsock-dotnet blocking|async ADDRESS COUNT` by hand.
+# usage: benchmarks/vsock.sh [guest | ADDRESS]
+#   guest    boots one (as root; KUASAR_GUEST and KUASAR_VMM_PREFIX as in eng/demo-vmm.sh): AF_VSOCK from there to an echo on this host, and
+#            the hybrid socket from here to an echo in there
+#   ADDRESS  of an echo server (artifacts/vsock/vsock serve); default: one of ours behind a hybrid socket on this host, where a round trip is
+#            shortest and what .NET adds shows most
+# environment: ROUNDS (5), COUNT of echoes in each turn (5000; 1500 in a guest)
 set -euo pipefail
 # shellcheck source=eng/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../eng/lib.sh"
 cd "$repo"
 
-rounds=5 count=${COUNT:-5000}
+rounds=${ROUNDS:-5} count=${COUNT:-5000}
 out=artifacts/vsock
 log=$repo/artifacts/log/vsock.log
 mkdir -p $out artifacts/log
 gcc -O2 -Wall -static -o $out/vsock benchmarks/vsock.c
 timeout -s KILL 600 dotnet publish benchmarks/Vsock -c Release -o $out/publish --nologo -v q >"$log" 2>&1 || { tail "$log" >&2; die "the build failed: $log"; }
+
+if [ "${1:-}" = guest ]; then
+  need_root
+  timeout -s KILL 600 dotnet publish benchmarks/Vmm -c Release -o artifacts/vmm-bench/publish --nologo -v q >>"$log" 2>&1 || { tail "$log" >&2; die "the build failed: $log"; }
+  timeout -s KILL 600 artifacts/vmm-bench/publish/vmm-bench echo --guest "${KUASAR_GUEST:-artifacts/vmm/guest}" --prefix "${KUASAR_VMM_PREFIX:-artifacts/vmm/prefix}" \
+    --plain $out/vsock --dotnet $out/publish/vsock-dotnet --rounds "$rounds" --calls "${COUNT:-1500}"
+  exit
+fi
 
 address=${1:-}
 server='' folder=''

@@ -19,29 +19,12 @@ public sealed partial class AgentClient
     {
         using var deadline = new CancellationTokenSource(timeout, _options.TimeProvider);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
-        using var call = CancellationTokenSource.CreateLinkedTokenSource(either.Token);
-        var called = callHome is null ? null : AwaitCallAsync(callHome, call.Token);
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(either.Token);
         Exception? last = null;
+        Task[] ways = callHome is null ? [AskAsync(_options.RetryInterval)] : [HearAsync(callHome), AskAsync(s_fallbackInterval)];
         try
         {
-            while (true)
-            {
-                if (called is not null && !called.IsCompleted)
-                {
-                    await Task.WhenAny(called, Pause(s_fallbackInterval)).ConfigureAwait(false);
-                }
-                try
-                {
-                    await CheckAsync(either.Token).ConfigureAwait(false);
-                    return;
-                }
-                catch (RpcException error) when (error.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
-                {
-                    last = error;
-                }
-                await Pause(_options.RetryInterval).ConfigureAwait(false);
-                either.Token.ThrowIfCancellationRequested();
-            }
+            await (await Task.WhenAny(ways).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (Exception error) when (either.IsCancellationRequested && (error is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled }))
         {
@@ -51,23 +34,41 @@ public sealed partial class AgentClient
         }
         finally
         {
-            await call.CancelAsync().ConfigureAwait(false);
-            await (called ?? Task.CompletedTask).ConfigureAwait(false);
+            await over.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(ways).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
 
-        Task Pause(TimeSpan time) =>
-            Task.Delay(time, _options.TimeProvider, either.Token).ContinueWith(
-                static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-    }
-
-    private static async Task AwaitCallAsync(VsockListener listener, CancellationToken cancellationToken)
-    {
-        try
+        // A call is enough: only the agent makes it, and to ask as well would cost what the first real call costs.
+        async Task HearAsync(VsockListener listener)
         {
-            using var call = await listener.AcceptStreamAsync(cancellationToken).ConfigureAwait(false);
+            using var call = await listener.AcceptStreamAsync(over.Token).ConfigureAwait(false);
+            if (call is null)
+            {
+                // Disposed.
+                await Task.Delay(Timeout.InfiniteTimeSpan, over.Token).ConfigureAwait(false);
+            }
         }
-        catch (OperationCanceledException)
+
+        async Task AskAsync(TimeSpan interval)
         {
+            if (callHome is not null)
+            {
+                await Task.Delay(interval, _options.TimeProvider, over.Token).ConfigureAwait(false);
+            }
+            while (true)
+            {
+                try
+                {
+                    // Not left off when the guest calls: the next call would find its dial, and may fail with it.
+                    await CheckAsync(either.Token).ConfigureAwait(false);
+                    return;
+                }
+                catch (RpcException error) when (error.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
+                {
+                    last = error;
+                }
+                await Task.Delay(interval, _options.TimeProvider, over.Token).ConfigureAwait(false);
+            }
         }
     }
 

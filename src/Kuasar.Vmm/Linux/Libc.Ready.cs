@@ -12,13 +12,20 @@ internal static unsafe partial class Libc
 
     private const int EPOLL_CTL_DEL = 2;
 
-    /// <summary>recv(2) without waiting: the count, 0 at the end, or -errno, EAGAIN as a rule.</summary>
-    internal static int TryReceive(SafeSocketHandle handle, Span<byte> buffer, int flags = 0)
+    /// <summary>Has receives that wait return with EAGAIN when the time is over, as the kernel's ticks tell it: a few milliseconds later, as a rule.</summary>
+    internal static void LimitReceiveWait(SafeSocketHandle handle, TimeSpan time)
+    {
+        SetBlocking(handle);
+        SetTimeout(handle, SO_RCVTIMEO, time);
+    }
+
+    /// <summary>recv(2), which waits in the kernel no longer than <see cref="LimitReceiveWait"/> lets it: the count, 0 at the end, or -errno, EAGAIN as a rule.</summary>
+    internal static int TryReceive(SafeSocketHandle handle, Span<byte> buffer, bool wait, int flags = 0)
     {
         fixed (byte* start = buffer)
         {
             int count;
-            while ((count = (int)recv(handle, start, (nuint)buffer.Length, flags | MSG_DONTWAIT)) < 0 && LastError == EINTR)
+            while ((count = (int)recv(handle, start, (nuint)buffer.Length, flags | (wait ? 0 : MSG_DONTWAIT))) < 0 && LastError == EINTR)
             {
             }
             return count >= 0 ? count : -LastError;

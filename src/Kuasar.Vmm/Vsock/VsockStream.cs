@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net.Sockets;
 using Kuasar.Linux;
 using Kuasar.Protocol;
@@ -15,21 +14,19 @@ namespace Kuasar.Vmm;
 /// <see cref="MaxNativeWrite"/> bytes: with guest kernels from 6.12 on, a larger one stalls the connection for ever at vhost-device-vsock.
 /// </remarks>
 #pragma warning disable RS0027 // Stream's own overloads
-public sealed class VsockStream : Stream
+public sealed partial class VsockStream : Stream
 {
     /// <summary>Bytes in one system call over AF_VSOCK.</summary>
     public const int MaxNativeWrite = 32 * 1024;
 
-    private static readonly TimeSpan s_briskWait = TimeSpan.FromMilliseconds(1);
-
     private readonly Socket _socket;
     private readonly int _maxWrite;
-    private bool _brisk; // the reader's
     private readonly CancellationTokenSource _disposed = new();
 
     internal VsockStream(Socket socket, VsockEndPoint remote)
     {
         _socket = socket;
+        Libc.LimitReceiveWait(socket.SafeHandle, s_briskWait);
         _maxWrite = remote.Path is null ? MaxNativeWrite : int.MaxValue;
         RemoteEndPoint = remote;
     }
@@ -73,7 +70,7 @@ public sealed class VsockStream : Stream
     public override int Read(Span<byte> buffer)
     {
         int count;
-        while ((count = Libc.TryReceive(_socket.SafeHandle, buffer)) == -Libc.EAGAIN)
+        while ((count = Libc.TryReceive(_socket.SafeHandle, buffer, wait: true)) == -Libc.EAGAIN)
         {
             Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, Timeout.InfiniteTimeSpan);
         }
@@ -85,8 +82,8 @@ public sealed class VsockStream : Stream
 
     /// <inheritdoc/>
     /// <remarks>
-    /// While answers come within a millisecond it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
-    /// is silent for longer holds no thread. Without room in the buffer it waits until there is something to read.
+    /// While answers come within two milliseconds it waits for them in the kernel, and a round trip is as short as a blocking one; a stream that
+    /// has been silent for longer, twice, holds no thread, and never do more streams than half as many as there are processors. Without room in the buffer it waits until there is something to read.
     /// </remarks>
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         ReceiveAsync(buffer, 0, cancellationToken);
@@ -94,25 +91,6 @@ public sealed class VsockStream : Stream
     /// <inheritdoc/>
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    internal async ValueTask<int> ReceiveAsync(Memory<byte> buffer, int flags, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            var count = buffer.IsEmpty ? Peek() : Libc.TryReceive(_socket.SafeHandle, buffer.Span, flags);
-            if (count != -Libc.EAGAIN)
-            {
-                return Checked("recv", count);
-            }
-            if (!(_brisk && (_brisk = Libc.WaitReady(_socket.SafeHandle, Libc.POLLIN, s_briskWait))))
-            {
-                var start = Stopwatch.GetTimestamp();
-                await WaitAsync(ReadyPoller.Reads, cancellationToken).ConfigureAwait(false);
-                _brisk = Stopwatch.GetElapsedTime(start) < s_briskWait;
-            }
-        }
-    }
 
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<byte> buffer)
@@ -133,19 +111,24 @@ public sealed class VsockStream : Stream
     public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
     /// <inheritdoc/>
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        while (!buffer.IsEmpty)
+        if (cancellationToken.IsCancellationRequested)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            var count = Libc.TrySend(_socket.SafeHandle, buffer.Span[..Math.Min(buffer.Length, _maxWrite)]);
-            if (count == -Libc.EAGAIN)
-            {
-                await WaitAsync(ReadyPoller.Writes, cancellationToken).ConfigureAwait(false);
-                continue;
-            }
-            buffer = buffer[Checked("send", count)..];
+            return ValueTask.FromCanceled(cancellationToken);
         }
+        try
+        {
+            if ((buffer = SendSome(buffer)).IsEmpty)
+            {
+                return default;
+            }
+        }
+        catch (Exception error) when (error is IOException or ObjectDisposedException)
+        {
+            return ValueTask.FromException(error);
+        }
+        return WriteLaterAsync(buffer, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -184,32 +167,6 @@ public sealed class VsockStream : Stream
             _socket.Dispose();
         }
         base.Dispose(disposing);
-    }
-
-    /// <summary>0 when there is something to read, the end included; or -errno.</summary>
-    private int Peek()
-    {
-        Span<byte> one = stackalloc byte[1];
-        return Math.Min(0, Libc.TryReceive(_socket.SafeHandle, one, Libc.MSG_PEEK));
-    }
-
-    private async ValueTask WaitAsync(ReadyPoller poller, CancellationToken cancellationToken)
-    {
-        using var linked = cancellationToken.CanBeCanceled
-            ? CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token)
-            : null;
-        try
-        {
-            await poller.WaitAsync(_socket.SafeHandle, linked?.Token ?? _disposed.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (_disposed.IsCancellationRequested)
-        {
-            throw new ObjectDisposedException(nameof(VsockStream));
-        }
-        catch (OperationCanceledException)
-        {
-            throw new OperationCanceledException(cancellationToken);
-        }
     }
 
     private int Checked(string call, int count) =>

@@ -86,7 +86,7 @@ internal static unsafe partial class Libc
         }
     }
 
-    private static void SetTimeout(SafeFileHandle handle, int option, TimeSpan timeout)
+    private static void SetTimeout(SafeHandle handle, int option, TimeSpan timeout)
     {
         // Zero would mean for ever.
         var microseconds = Math.Max(1, timeout.Ticks / TimeSpan.TicksPerMicrosecond);

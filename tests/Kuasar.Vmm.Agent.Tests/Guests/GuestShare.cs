@@ -1,22 +1,24 @@
 using System.Text.Json.Nodes;
+using Kuasar.Vmm.Tests.Support;
 
 namespace Kuasar.Vmm.Agent.Tests.Guests;
 
 /// <summary>The folder that host and guest share: a container's bundle is made on the host, and named by its path in the guest.</summary>
-internal sealed class GuestShare(string path)
+internal static class GuestShare
 {
     internal const string InGuest = "/run/kuasar/state";
 
-    /// <summary>A bundle with a static busybox as its whole rootfs.</summary>
+    /// <summary>A bundle with the guest's busybox, which needs no libraries, as its whole rootfs.</summary>
     /// <returns>The bundle's path in the guest.</returns>
-    internal string AddBusyboxBundle(string id, string busybox, bool terminal, params string[] arguments)
+    internal static async Task<string> AddBusyboxBundleAsync(this QemuGuest guest, string id, bool terminal, params string[] arguments)
     {
+        var path = guest.Share;
         var bin = Directory.CreateDirectory(Path.Combine(path, id, "rootfs", "bin")).FullName;
         foreach (var folder in new[] { "proc", "dev", "sys", "tmp" })
         {
             Directory.CreateDirectory(Path.Combine(path, id, "rootfs", folder));
         }
-        File.Copy(busybox, Path.Combine(bin, "busybox"), overwrite: true);
+        await guest.RunAsync($"cat /bin/busybox >{InGuest}/{id}/rootfs/bin/busybox && busybox chmod 755 {InGuest}/{id}/rootfs/bin/busybox");
         foreach (var applet in new[] { "sh", "cat", "sleep", "dd", "wc", "md5sum", "stty" })
         {
             File.CreateSymbolicLink(Path.Combine(bin, applet), "busybox");
@@ -32,7 +34,7 @@ internal sealed class GuestShare(string path)
                 ["namespaces"] = new JsonArray(Namespace("pid"), Namespace("mount"), Namespace("ipc"), Namespace("uts")),
             },
         };
-        File.WriteAllText(Path.Combine(path, id, "config.json"), spec.ToJsonString());
+        await File.WriteAllTextAsync(Path.Combine(path, id, "config.json"), spec.ToJsonString());
         return $"{InGuest}/{id}";
     }
 

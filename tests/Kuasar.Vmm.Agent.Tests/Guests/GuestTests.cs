@@ -1,41 +1,31 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Grpc.Core;
 using Kuasar.Protocol;
 using Kuasar.Protocol.Contracts.TaskV2;
+using Kuasar.Vmm.Agent.Tests.Vsock;
 using Kuasar.Vmm.Agent.Tests.Support;
 using Kuasar.Vmm.Contracts.Agent;
+using Kuasar.Vmm.Tests.Support;
 using Task = System.Threading.Tasks.Task;
 
 namespace Kuasar.Vmm.Agent.Tests.Guests;
 
-/// <summary>
-/// The client against a guest agent in a real guest, which somebody has booted: KUASAR_GUEST_VSOCK is its hybrid vsock socket,
-/// KUASAR_GUEST_SHARE the folder it has as its share, KUASAR_GUEST_BUSYBOX a static busybox.
-/// </summary>
-public sealed class GuestTests : IAsyncDisposable
+/// <summary>The client against a guest agent in a real guest of QEMU's.</summary>
+public sealed class GuestTests(ClassGuest booted) : IClassFixture<ClassGuest>, IAsyncLifetime
 {
-    private readonly VsockEndPoint _agent;
-    private readonly GuestShare _share;
-    private readonly string _busybox;
-    private readonly AgentClient _client;
     private readonly string _id = "t" + Guid.NewGuid().ToString("N")[..8];
+    private QemuGuest _guest = null!;
+    private AgentClient _client = null!;
 
-    public GuestTests()
+    public async ValueTask InitializeAsync()
     {
-        _agent = VsockEndPoint.Hybrid(Setting("KUASAR_GUEST_VSOCK"), AgentClient.Port);
-        _share = new GuestShare(Setting("KUASAR_GUEST_SHARE"));
-        _busybox = Setting("KUASAR_GUEST_BUSYBOX");
-        _client = AgentClient.Of(_agent);
+        _guest = await booted.GetAsync();
+        _client = AgentClient.For(_guest.Machine);
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        if (_client is not null)
-        {
-            await _client.DisposeAsync();
-        }
-    }
+    public ValueTask DisposeAsync() => _client?.DisposeAsync() ?? default;
 
     [Fact]
     public async Task The_guest_serves_and_its_clock_is_set()
@@ -123,7 +113,7 @@ public sealed class GuestTests : IAsyncDisposable
             {
                 Id = _id,
                 ExecId = "e1",
-                Stdout = AgentClient.StreamUri(_agent, AgentClient.StreamId(_id, "e1", "stdout")),
+                Stdout = AgentClient.StreamUri(_guest.Machine.EndPoint(AgentClient.Port), AgentClient.StreamId(_id, "e1", "stdout")),
                 Spec = TypeUrl.PackJson(TypeUrl.OciProcess, Encoding.UTF8.GetBytes(GuestShare.Process(false, "sh", "-c", "echo inside; exit 9").ToJsonString())),
             });
             await _client.Tasks.StartAsync(new StartRequest { Id = _id, ExecId = "e1" });
@@ -146,7 +136,7 @@ public sealed class GuestTests : IAsyncDisposable
             await input!.WriteAsync("one\n"u8.ToArray());
             var buffer = new byte[100];
             Assert.Equal(4, await output.ReadAsync(buffer).Within());
-            await using var second = AgentClient.Of(_agent);
+            await using var second = AgentClient.For(_guest.Machine);
             await using var taken = await second.OpenOutputAsync(AgentClient.StreamId(_id, null, "stdout")).Within();
             await Assert.ThrowsAnyAsync<IOException>(() => output.ReadAsync(buffer).Within());
             await output.DisposeAsync();
@@ -157,12 +147,35 @@ public sealed class GuestTests : IAsyncDisposable
         }
     }
 
+    /// <summary>Those that this host has no AF_VSOCK for, as it lacks the module of its loopback: the same program, on a kernel that has it.</summary>
+    [Fact]
+    public async Task A_kernel_with_vsock_carries_streams_both_ways()
+    {
+        var module = Directory.EnumerateFiles(Path.Combine(Programs.Image, "prefix/lib/modules"), "vsock_loopback.ko", SearchOption.AllDirectories).Single();
+        var runtime = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../.."));
+        // .NET wants /proc and a folder for files; the rest is this host's, to be read.
+        await _guest.RunAsync(
+            $"""
+            set -e
+            busybox mkdir /mnt/host
+            mount -t virtiofs -o ro {ClassGuest.HostTag} /mnt/host
+            mount -t proc proc /mnt/host/proc
+            mount -o rbind /dev /mnt/host/dev
+            busybox insmod /mnt/host{module}
+            """);
+        var output = await _guest.RunAsync(
+            $"DOTNET_ROOT={runtime} DOTNET_EnableDiagnostics=0 TMPDIR=/dev/shm busybox chroot /mnt/host {Environment.ProcessPath} -noColor -explicit on -class {typeof(NativeTests).FullName} 2>&1 || true",
+            TimeSpan.FromSeconds(120));
+        var count = typeof(NativeTests).GetMethods().Count(static method => method.IsDefined(typeof(FactAttribute), inherit: false));
+        Assert.Contains($"Total: {count}, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0", output, StringComparison.Ordinal);
+    }
+
     private async Task<(AgentInput? Input, Stream Output, Stream? Error)> CreateAsync(bool terminal, params string[] arguments)
     {
         await _client.WaitReadyAsync(null, TimeSpan.FromSeconds(60));
-        var bundle = _share.AddBusyboxBundle(_id, _busybox, terminal, arguments);
+        var bundle = await _guest.AddBusyboxBundleAsync(_id, terminal, arguments);
         string Id(string name) => AgentClient.StreamId(_id, null, name);
-        string Uri(string name) => AgentClient.StreamUri(_agent, Id(name));
+        string Uri(string name) => AgentClient.StreamUri(_guest.Machine.EndPoint(AgentClient.Port), Id(name));
         var input = await _client.OpenInputAsync(Id("stdin")).Within();
         var output = await _client.OpenOutputAsync(Id("stdout")).Within();
         var error = terminal ? null : await _client.OpenOutputAsync(Id("stderr")).Within();
@@ -186,12 +199,5 @@ public sealed class GuestTests : IAsyncDisposable
     {
         using var reader = new StreamReader(stream, leaveOpen: true);
         return await reader.ReadToEndAsync().Within();
-    }
-
-    private static string Setting(string name)
-    {
-        var value = Environment.GetEnvironmentVariable(name);
-        Assert.SkipWhen(string.IsNullOrEmpty(value), $"{name} names no guest");
-        return value!;
     }
 }

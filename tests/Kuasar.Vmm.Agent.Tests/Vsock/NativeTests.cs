@@ -4,7 +4,7 @@ using Kuasar.Vmm.Agent.Tests.Support;
 
 namespace Kuasar.Vmm.Agent.Tests.Vsock;
 
-/// <summary>AF_VSOCK on a host without vsock_loopback; with it, connections to CID 1 as well.</summary>
+/// <summary>AF_VSOCK, of this host and, by <see cref="Guests.GuestTests"/>, of a guest that has vsock_loopback.</summary>
 public sealed class NativeTests
 {
     [Fact]
@@ -35,11 +35,10 @@ public sealed class NativeTests
             () => VsockEndPoint.Native(VsockEndPoint.LoopbackCid, 4000).ConnectAsync(Wait.Limit, cancelled.Token).AsTask().Within());
     }
 
-    [Fact]
+    /// <summary>Where there is a loopback: explicit, as the guest's run is.</summary>
+    [Fact(Explicit = true)]
     public async Task Loopback_echoes()
     {
-        SkipWithoutVsock();
-        Assert.SkipUnless(Directory.Exists("/sys/module/vsock_loopback"), "the module vsock_loopback is not there: tested in the guest");
         await using var listener = VsockEndPoint.Native(VsockEndPoint.AnyCid, VsockEndPoint.AnyPort).Listen();
         await using var client = await VsockEndPoint.Native(VsockEndPoint.LoopbackCid, listener.LocalEndPoint.Port).ConnectAsync(Wait.Limit);
         await using var server = await listener.AcceptStreamAsync(default).Within();

@@ -1,7 +1,5 @@
 using Kuasar.Vmm.Conformance.Tests.Bench;
 
-[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
-
 namespace Kuasar.Vmm.Tests.Support;
 
 /// <summary>What real guests need.</summary>

@@ -79,10 +79,10 @@ internal sealed class QemuGuest : IAsyncDisposable
     }
 
     /// <summary>Runs a command line in the guest: what it prints.</summary>
-    internal async Task<string> RunAsync(string command)
+    internal async Task<string> RunAsync(string command, TimeSpan? limit = null)
     {
         await using var agent = AgentClient.For(Machine);
-        var answer = await agent.Sandbox.ExecVMProcessAsync(new ExecVMProcessRequest { Command = command }, deadline: DateTime.UtcNow + s_answerLimit);
+        var answer = await agent.Sandbox.ExecVMProcessAsync(new ExecVMProcessRequest { Command = command }, deadline: DateTime.UtcNow + (limit ?? s_answerLimit));
         return answer.Out.TrimEnd();
     }
 
