@@ -13,6 +13,7 @@ using Task = System.Threading.Tasks.Task;
 namespace Kuasar.Vmm.Agent.Tests.Guests;
 
 /// <summary>The client against a guest agent in a real guest of QEMU's.</summary>
+[Collection(nameof(NativeTests))] // never beside: a child that is being started holds the ports that they let go of
 public sealed class GuestTests(ClassGuest booted) : IClassFixture<ClassGuest>, IAsyncLifetime
 {
     private readonly string _id = "t" + Guid.NewGuid().ToString("N")[..8];

@@ -5,6 +5,7 @@ using Kuasar.Vmm.Agent.Tests.Support;
 namespace Kuasar.Vmm.Agent.Tests.Vsock;
 
 /// <summary>AF_VSOCK, of this host and, by <see cref="Guests.GuestTests"/>, of a guest that has vsock_loopback.</summary>
+[Collection(nameof(NativeTests))]
 public sealed class NativeTests
 {
     [Fact]
