@@ -10,9 +10,15 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
     /// <summary>After the end, a client that says what it has taken has so long for the last of it.</summary>
     private static readonly TimeSpan s_lastWords = TimeSpan.FromSeconds(1);
 
+    /// <summary>A process that writes line by line, and fast, has its lines sent together: those of this time.</summary>
+    private static readonly TimeSpan s_batch = TimeSpan.FromMilliseconds(5);
+
+    private const int SmallChunk = 1024;
+
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly UntakenOutput _untaken = new();
     private byte[]? _buffer;
+    private bool _isSmall;
 
     /// <summary>Read, and not sent to a client yet.</summary>
     private volatile int _unsent;
@@ -39,7 +45,7 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
                     {
                         await SendAgainAsync(chunk, send, window, stop).ConfigureAwait(false);
                     }
-                    while (_unsent > 0 || (_unsent = await ReadAsync(window, stop).ConfigureAwait(false)) > 0)
+                    while (_unsent > 0 || (_unsent = await ReadAsync(window, time, stop).ConfigureAwait(false)) > 0)
                     {
                         var chunk = _buffer.AsMemory(0, _unsent);
                         await send(chunk, stop).ConfigureAwait(false);
@@ -81,8 +87,9 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
         }
     }
 
-    private async Task<int> ReadAsync(OutputWindow window, CancellationToken cancellationToken)
+    private async Task<int> ReadAsync(OutputWindow window, TimeProvider time, CancellationToken cancellationToken)
     {
+        var begin = time.GetTimestamp();
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -93,11 +100,16 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
             switch (read)
             {
                 case >= 0:
+                    _isSmall = read < SmallChunk;
                     return read;
                 case -Libc.EAGAIN:
                     // A process that is silent for hours holds no buffer.
                     _buffer = null;
                     await Loop.WaitAsync(Handle, EventLoop.In, cancellationToken).ConfigureAwait(false);
+                    if (_isSmall && time.GetElapsedTime(begin) < s_batch)
+                    {
+                        await Task.Delay(s_batch, time, cancellationToken).ConfigureAwait(false);
+                    }
                     break;
                 case not -Libc.EINTR:
                     throw new LinuxException($"read stream {Id}", -read);

@@ -182,6 +182,8 @@ public sealed partial class ProcessStdio : IAsyncDisposable
             case StdioScheme.Stream:
                 var (pipe, end) = Streams.OpenOutput(address.Path);
                 _outputPipes.Add(pipe);
+                // A terminal's copier must not wait in a write: it has the event loop's thread, on which the pipe is read.
+                Libc.SetNonBlocking(end, Terminal);
                 return end;
             default:
                 return null;

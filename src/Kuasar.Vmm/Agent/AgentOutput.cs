@@ -15,6 +15,9 @@ internal sealed class AgentOutput : Stream
     /// <summary>What may be under way, in bytes.</summary>
     private const int Window = 64 * 1024;
 
+    /// <summary>Small reads are acknowledged together: half a window, or what came within this time.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(100), s_endLimit = TimeSpan.FromSeconds(1);
+
     private readonly Lock _lock = new();
     private readonly string _id;
     private readonly PacedStream _paced;
@@ -27,8 +30,9 @@ internal sealed class AgentOutput : Stream
     /// <summary>Given to the reader, and not acknowledged yet.</summary>
     private int _given;
 
+    private TaskCompletionSource _isUrgent = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task _granting = Task.CompletedTask;
     private int _toGrant;
-    private bool _isGranting;
 
     private AgentOutput(string id, PacedStream paced, TtrpcClient client)
     {
@@ -148,6 +152,7 @@ internal sealed class AgentOutput : Stream
             if (!more || (TypeUrl.TryUnpack<Data>(_call!.ResponseStream.Current, out var data) && data.Data_.IsEmpty))
             {
                 _ended = true;
+                await AcknowledgeEndAsync().ConfigureAwait(false);
             }
             else
             {
@@ -175,39 +180,63 @@ internal sealed class AgentOutput : Stream
         lock (_lock)
         {
             _toGrant += bytes;
-            if (_isGranting)
+            if (_toGrant >= Window / 2 || _ended)
             {
-                return;
+                _isUrgent.TrySetResult();
             }
-            _isGranting = true;
+            if (_toGrant > 0 && _granting.IsCompleted)
+            {
+                _granting = GrantAsync();
+            }
         }
-        _ = GrantAsync();
     }
 
     private async Task GrantAsync()
     {
         try
         {
-            while (true)
+            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+            do
             {
-                int bytes;
-                lock (_lock)
-                {
-                    bytes = _toGrant;
-                    _toGrant = 0;
-                    if (bytes == 0)
-                    {
-                        _isGranting = false;
-                        return;
-                    }
-                }
-                await _call!.RequestStream.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = bytes })).ConfigureAwait(false);
+                await Task.WhenAny(_isUrgent.Task, Task.Delay(s_patience)).ConfigureAwait(false);
+                await _call!.RequestStream.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = Take() })).ConfigureAwait(false);
             }
+            while (!IsDone());
         }
         catch (Exception e) when (e is RpcException or ObjectDisposedException or OperationCanceledException or InvalidOperationException)
         {
             // The stream has ended, which its reader hears of.
         }
+
+        int Take()
+        {
+            lock (_lock)
+            {
+                var bytes = _toGrant;
+                _toGrant = 0;
+                _isUrgent = new(TaskCreationOptions.RunContinuationsAsynchronously);
+                return bytes;
+            }
+        }
+
+        bool IsDone()
+        {
+            lock (_lock)
+            {
+                if (_toGrant == 0)
+                {
+                    _granting = Task.CompletedTask;
+                }
+                return _toGrant == 0;
+            }
+        }
+    }
+
+    /// <summary>The agent holds the process for what has not been acknowledged.</summary>
+    private async Task AcknowledgeEndAsync()
+    {
+        Grant(0);
+        await _granting.WaitAsync(s_endLimit).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     /// <summary>The connection is read while a message is awaited, and only then.</summary>

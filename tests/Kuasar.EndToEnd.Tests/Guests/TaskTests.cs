@@ -15,7 +15,13 @@ public sealed class GuestExecTests(TestRun run, GuestNode own) : ExecTests(run, 
 public sealed class GuestInputTests(TestRun run, GuestNode own) : InputTests(run, own);
 
 [Collection(GuestTests.Name)]
-public sealed class GuestOutputTests(TestRun run, GuestNode own) : OutputTests(run, own);
+public sealed class GuestOutputTests(TestRun run, GuestNode own) : OutputTests(run, own)
+{
+    protected override int Lines => 200_000;
+}
 
 [Collection(GuestTests.Name)]
-public sealed class GuestTerminalTests(TestRun run, GuestNode own) : TerminalTests(run, own);
+public sealed class GuestTerminalTests(TestRun run, GuestNode own) : TerminalTests(run, own)
+{
+    protected override int Lines => 20_000;
+}
