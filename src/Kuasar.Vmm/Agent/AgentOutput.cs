@@ -152,7 +152,10 @@ internal sealed class AgentOutput : Stream
             if (!more || (TypeUrl.TryUnpack<Data>(_call!.ResponseStream.Current, out var data) && data.Data_.IsEmpty))
             {
                 _ended = true;
-                await AcknowledgeEndAsync().ConfigureAwait(false);
+                if (more)
+                {
+                    await AcknowledgeEndAsync().WaitAsync(s_endLimit, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                }
             }
             else
             {
@@ -232,11 +235,12 @@ internal sealed class AgentOutput : Stream
         }
     }
 
-    /// <summary>The agent holds the process for what has not been acknowledged.</summary>
+    /// <summary>The agent holds the process for what has not been acknowledged; it ends the stream when all is.</summary>
     private async Task AcknowledgeEndAsync()
     {
         Grant(0);
-        await _granting.WaitAsync(s_endLimit).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _granting.ConfigureAwait(false);
+        await ReceiveAsync(_call!.ResponseStream.MoveNext(CancellationToken.None)).ConfigureAwait(false);
     }
 
     /// <summary>The connection is read while a message is awaited, and only then.</summary>
