@@ -9,7 +9,10 @@ namespace Kuasar.EndToEnd.Tests.Guests;
 public sealed class GuestExitTests(TestRun run, GuestNode own) : ExitTests(run, own);
 
 [Collection(GuestTests.Name)]
-public sealed class GuestExecTests(TestRun run, GuestNode own) : ExecTests(run, own);
+public sealed class GuestExecTests(TestRun run, GuestNode own) : ExecTests(run, own)
+{
+    protected override int Many => 20;
+}
 
 [Collection(GuestTests.Name)]
 public sealed class GuestInputTests(TestRun run, GuestNode own) : InputTests(run, own);

@@ -9,7 +9,7 @@ namespace Kuasar.Protocol.Tests.Fuzzing;
 [Collection(nameof(FuzzTests))]
 public sealed class FuzzTests
 {
-    private const int DefaultSeconds = 60;
+    private const int DefaultSeconds = 20;
 
     public static TheoryData<string> Targets => [.. FuzzTargets.All.Select(target => target.Name)];
 
@@ -34,7 +34,7 @@ public sealed class FuzzTests
         }
     }
 
-    /// <summary>KUASAR_FUZZ_SECONDS, 60, in all; 0 skips.</summary>
+    /// <summary>KUASAR_FUZZ_SECONDS, 20, in all; 0 skips.</summary>
     [Theory]
     [MemberData(nameof(Targets))]
     public async Task Fuzzing_BreaksNothing(string name)
