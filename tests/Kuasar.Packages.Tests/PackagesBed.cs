@@ -37,7 +37,7 @@ internal sealed class PackagesBed : IAsyncDisposable
             var export = (await ScriptAsync("env")).Split([' ', '\n']).Single(e => e.StartsWith("KUASAR_RUNC=", StringComparison.Ordinal));
             Directory.CreateDirectory(Run);
             File.Delete(Log);
-            bed._sandboxer = await SandboxerProcess.StartAsync(consumer.Sandboxer, Path.Combine(Run, "k"), export["KUASAR_RUNC=".Length..], Log);
+            bed._sandboxer = await SandboxerProcess.StartAsync(consumer.Sandboxer, Path.Combine(Run, "k"), Log, "--runtime", export["KUASAR_RUNC=".Length..]);
             InstallShim(consumer.Shim);
             await ScriptAsync("start");
             await ScriptAsync("import");

@@ -181,7 +181,7 @@ internal sealed partial class ContainerTask
             execs[exec.ProcessId] = exec.ExecId;
         }
         var pids = _container.GetProcessIds();
-        foreach (var pid in pids.Count == 0 ? execs.Keys.Prepend(_init.ProcessId).Distinct() : pids)
+        foreach (var pid in pids.Count > 0 ? pids : _container.IsRemote ? execs.Keys.Prepend(_init.ProcessId).Distinct() : [_init.ProcessId])
         {
             var info = new ProcessInfo { Pid = (uint)pid };
             if (execs.TryGetValue(pid, out var execId))

@@ -60,6 +60,10 @@ internal static class Claims
         [
             "extra containerd.types.Platform.os_features",
         ]),
+        ("containerd.services.streaming.v1", "ours, between a sandboxer and its guests' agent: who has output already says how much",
+        [
+            "extra containerd.services.streaming.v1.StreamInit.position",
+        ]),
         ("containerd.types.transfer", "of the transfer service, which no shim or sandboxer meets",
         [
             "missing containerd.types.transfer.AuthRequest",
