@@ -61,17 +61,26 @@ count() {
   echo "${number:-0}"
 }
 
+# run_program PROJECT LOG [ARGUMENT...]
+run_program() {
+  local program=tests/$1/bin/Release/net10.0/$1 log=$2
+  shift 2
+  timeout --kill-after=20 "${KUASAR_TEST_TIMEOUT:-1200}" "$program" -noColor -noLogo "$@" >"$log" 2>&1 </dev/null
+}
+
 # run_tests PROJECT [LEG ARGUMENT...]: runs its program and adds to passed, failed, skipped. A leg is one run of several, and has its own log.
 run_tests() {
-  local name=$1${2:+.$2} program=tests/$1/bin/Release/net10.0/$1 log=$logs/$1${2:+.$2}.log code=0
+  local name=$1${2:+.$2} project=$1 log=$logs/$1${2:+.$2}.log code=0
   shift $(($# < 2 ? $# : 2))
+  run_program "$project" "$log" "$@" || code=$?
+  tell_tests "$name" "$log" $code
+}
+
+# tell_tests NAME LOG CODE: prints what a program has written, and adds its tests to passed, failed, skipped.
+tell_tests() {
+  local name=$1 log=$2 code=$3
   printf '\n--- %s\n' "$name"
-  if [ ! -x "$program" ]; then
-    echo "no $program"
-    failed=$((failed + 1))
-    return
-  fi
-  timeout --kill-after=20 "${KUASAR_TEST_TIMEOUT:-1200}" "$program" -noColor -noLogo "$@" 2>&1 </dev/null | tee "$log" || code=$?
+  cat "$log"
   if ! grep -qE ' Total: [0-9]+' "$log"; then
     echo "$name ended without a summary, exit code $code"
     failed=$((failed + 1))
@@ -91,11 +100,20 @@ skip_reasons() { awk '/ \[SKIP\]$/ { name = $1; getline; sub(/^ +/, ""); print "
 if [ -n "$fast" ]; then export KUASAR_E2E_SKIP='test.sh --fast'; else prepare_end_to_end; fi
 build
 passed=0 failed=0 skipped=0 ran=()
+# It waits for its one guest, most of the time: beside the others. Not beside the end-to-end tests, whose limits are of seconds.
+beside=Kuasar.GuestAgent.Tests beside_pid='' beside_code=0
 for folder in tests/*.Tests; do
   name=${folder#tests/}
-  run_tests "$name"
+  if [ "$name" = $beside ]; then
+    run_program $beside "$logs/$beside.log" &
+    beside_pid=$!
+  else
+    run_tests "$name"
+  fi
   ran+=("$logs/$name.log")
 done
+wait "$beside_pid" || beside_code=$?
+tell_tests $beside "$logs/$beside.log" $beside_code
 # Once more with containerd 1.7, which has no proxy plugins for sandboxes: what of the tests depends on the containerd.
 if [ -z "$fast" ] && [ "${SUITE:-}" != trixie ]; then
   SUITE=trixie run_tests Kuasar.EndToEnd.Tests trixie -namespace Kuasar.EndToEnd.Tests.Containers -namespace Kuasar.EndToEnd.Tests.TaskApi \
