@@ -13,9 +13,9 @@ internal sealed class HandleStream(EventLoop loop, SafeFileHandle handle) : Stre
     private long _written;
 
     /// <summary>Whether it is a client's to read.</summary>
-    internal bool IsOutput { get; init; }
+    internal bool IsOutput => Count is not null;
 
-    /// <summary>Where it is noted how much was written; it goes on from there. The stream's own.</summary>
+    /// <summary>Where it is noted how much was written; it goes on from there. The stream's own; null for a client's input.</summary>
     internal OutputCount? Count
     {
         get;

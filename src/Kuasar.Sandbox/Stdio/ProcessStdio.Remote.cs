@@ -71,7 +71,7 @@ public sealed partial class ProcessStdio
     private HandleStream Wrap(SafeFileHandle handle, OutputCount? count)
     {
         Libc.SetNonBlocking(handle, true);
-        var stream = new HandleStream(_environment.Loop, handle) { IsOutput = count is not null, Count = count };
+        var stream = new HandleStream(_environment.Loop, handle) { Count = count };
         _remote.Add(stream);
         return stream;
     }
