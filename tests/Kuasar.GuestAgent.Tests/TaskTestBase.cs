@@ -146,6 +146,27 @@ public abstract class TaskTestBase(AgentBed bed)
     }
 
     [Fact]
+    public async Task Client_that_says_its_position_is_sent_what_follows_and_nothing_before_it_grants_a_window()
+    {
+        using var agent = await bed.OpenAsync();
+        var id = bed.NewId("position");
+        Bundle.Write(Path.Combine(bed.Share, id), ["sh", "-c", "echo 1234567890; exec sleep 30"]);
+        await agent.CreateAsync(id);
+        await agent.StartAsync(id);
+        foreach (var (position, expected) in ((int, string)[])[(0, "1234567890\n"), (8, "90\n")])
+        {
+            using var output = await agent.OpenStreamAsync(id + "-stdout", position: position);
+            var next = output.ReadAsync();
+            Assert.NotSame(next, await Task.WhenAny(next, Task.Delay(200)));
+            await output.GrantAsync(100);
+            Assert.Equal(expected, Encoding.UTF8.GetString((await next)!));
+        }
+        await agent.KillAsync(id);
+        Assert.Equal(137u, await agent.WaitAsync(id));
+        await agent.DeleteAsync(id);
+    }
+
+    [Fact]
     public async Task Host_that_is_gone_finds_process_input_and_output_as_they_were()
     {
         var id = bed.NewId("host");

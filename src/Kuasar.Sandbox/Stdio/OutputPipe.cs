@@ -20,9 +20,6 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
     private byte[]? _buffer;
     private bool _isSmall;
 
-    /// <summary>Read, and not sent to a client yet.</summary>
-    private volatile int _unsent;
-
     /// <summary>
     /// Sends what is written until all writers are gone. A client that goes before takes nothing with it that it has not taken: the next one gets
     /// that first.
@@ -45,13 +42,12 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
                     {
                         await SendAgainAsync(chunk, send, window, stop).ConfigureAwait(false);
                     }
-                    while (_unsent > 0 || (_unsent = await ReadAsync(window, time, stop).ConfigureAwait(false)) > 0)
+                    while (await ReadAsync(window, time, stop).ConfigureAwait(false) is > 0 and var count)
                     {
-                        var chunk = _buffer.AsMemory(0, _unsent);
+                        // Before it is sent: who is cut off meanwhile may have it or not.
+                        var chunk = _untaken.Add(_buffer.AsSpan(0, count));
                         await send(chunk, stop).ConfigureAwait(false);
-                        _untaken.Add(chunk.Span);
-                        window.Send(_unsent);
-                        _unsent = 0;
+                        window.Send(count);
                         Give();
                     }
                     if (!_untaken.IsEmpty)
@@ -123,7 +119,7 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
     /// </summary>
     internal async Task DrainAsync(TimeSpan limit, TimeProvider time)
     {
-        if (HasClient || _unsent > 0 || Libc.BytesAvailable(Handle) > 0)
+        if (HasClient || !_untaken.IsEmpty || Libc.BytesAvailable(Handle) > 0)
         {
             await _drained.Task.EndsWithinAsync(limit, time).ConfigureAwait(false);
         }

@@ -6,7 +6,8 @@ namespace Kuasar.Sandbox.Stdio;
 /// What the client of an output takes. Without a word from it, whatever is sent. Its first grant is its window: so many bytes may be under way;
 /// each further one says that it has done with as many. Thread-safe.
 /// </summary>
-internal sealed class OutputWindow
+/// <param name="isCounted">The client counts all that it gets: it is sent nothing before its first grant.</param>
+internal sealed class OutputWindow(bool isCounted)
 {
     private readonly Lock _lock = new();
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -60,7 +61,7 @@ internal sealed class OutputWindow
             Task changed;
             lock (_lock)
             {
-                var room = _before is null ? most : Math.Min(_window + _acknowledged - _sent, most);
+                var room = _before is null ? isCounted ? 0 : most : Math.Min(_window + _acknowledged - _sent, most);
                 if (room > 0)
                 {
                     return (int)room;

@@ -7,7 +7,9 @@ namespace Kuasar.Sandbox;
 /// <content>For processes that are not this host's: the client's ends as streams, which the author copies.</content>
 public sealed partial class ProcessStdio
 {
-    private readonly List<HandleStream> _remote = [];
+    private const string StdoutName = "stdout", StderrName = "stderr";
+
+    private readonly List<ClientStream> _remote = [];
 
     /// <summary>
     /// What the client writes for the process; null where there is no stdin. Its end is the client's, or CloseIO's. Where an earlier life of
@@ -17,8 +19,12 @@ public sealed partial class ProcessStdio
     public Stream? OpenInput()
     {
         var address = StdioAddress.Parse(_addresses.Stdin);
-        return address.Scheme == StdioScheme.None ? null
-            : Wrap((Terminal ? _relayInput : Stdin) is { } open ? Libc.Duplicate(open) : Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK), null);
+        if (address.Scheme == StdioScheme.None)
+        {
+            return null;
+        }
+        var handle = (Terminal ? _relayInput : Stdin) is { } open ? Libc.Duplicate(open) : Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK);
+        return Remember(new ClientInput(_environment.Loop, NonBlocking(handle)));
     }
 
     /// <summary>
@@ -27,13 +33,13 @@ public sealed partial class ProcessStdio
     /// written is to follow that. It may be less where that went with a keeper, never more.
     /// </summary>
     /// <exception cref="IOException">It cannot be opened again: the client has gone.</exception>
-    public Stream? OpenOutput() => OpenRemote(Terminal ? _relayOutput : Stdout, _addresses.Stdout, StdoutCountName);
+    public Stream? OpenOutput() => OpenRemote(Terminal ? _relayOutput : Stdout, _addresses.Stdout, StdoutName);
 
     /// <inheritdoc cref="OpenOutput()"/>
     /// <remarks>Null with a terminal, which has one output.</remarks>
-    public Stream? OpenError() => Terminal ? null : OpenRemote(Stderr, _addresses.Stderr, StderrCountName);
+    public Stream? OpenError() => Terminal ? null : OpenRemote(Stderr, _addresses.Stderr, StderrName);
 
-    private HandleStream? OpenRemote(SafeFileHandle? open, string text, string countName)
+    private ClientOutput? OpenRemote(SafeFileHandle? open, string text, string name)
     {
         var address = StdioAddress.Parse(text);
         if (open is null && address.Scheme is StdioScheme.None or StdioScheme.LogBinary)
@@ -41,38 +47,46 @@ public sealed partial class ProcessStdio
             return null;
         }
         // What an earlier life has kept, so that the client did not see the end with it.
-        open ??= _writers.TryGetValue(address.Path, out var name) ? _environment.Handles.TryFind(name) : null;
-        return Wrap(open is not null ? Libc.Duplicate(open) : OpenOutputAt(address)!, CountNamed(countName));
+        open ??= _writers.TryGetValue(address.Path, out var kept) ? _environment.Handles.TryFind(kept) : null;
+        var handle = NonBlocking(open is not null ? Libc.Duplicate(open) : OpenOutputAt(address)!);
+        var stage = new OutputStage(FindOrKeep(NoteName(name), OutputStage.NewNote), FindOrKeep(StageName(name), OutputStage.NewPipe));
+        return Remember(new ClientOutput(_environment.Loop, handle, stage));
     }
 
-    private string StdoutCountName => _name + "/stdout-count";
-
-    private string StderrCountName => _name + "/stderr-count";
-
-    private OutputCount CountNamed(string name)
+    private T Remember<T>(T stream) where T : ClientStream
     {
-        var file = _environment.Handles.TryFind(name);
-        if (file is null)
+        _remote.Add(stream);
+        return stream;
+    }
+
+    private string NoteName(string output) => $"{_name}/{output}-note";
+
+    private string StageName(string output) => $"{_name}/{output}-stage";
+
+    /// <returns>A copy, the caller's.</returns>
+    private SafeFileHandle FindOrKeep(string name, Func<SafeFileHandle> make)
+    {
+        var handle = _environment.Handles.TryFind(name);
+        if (handle is null)
         {
-            _environment.Handles.Keep(name, file = OutputCount.NewFile());
+            _environment.Handles.Keep(name, handle = make());
         }
-        return new OutputCount(Libc.Duplicate(file));
+        return Libc.Duplicate(handle);
+    }
+
+    private static SafeFileHandle NonBlocking(SafeFileHandle handle)
+    {
+        Libc.SetNonBlocking(handle, true);
+        return handle;
     }
 
     private void CloseRemote()
     {
         _remote.ForEach(stream => stream.Dispose());
-        _environment.Handles.Forget(StdoutCountName);
-        _environment.Handles.Forget(StderrCountName);
-    }
-
-    /// <param name="handle">Owned from here on.</param>
-    /// <param name="count">Null for input.</param>
-    private HandleStream Wrap(SafeFileHandle handle, OutputCount? count)
-    {
-        Libc.SetNonBlocking(handle, true);
-        var stream = new HandleStream(_environment.Loop, handle) { Count = count };
-        _remote.Add(stream);
-        return stream;
+        foreach (var output in (string[])[StdoutName, StderrName])
+        {
+            _environment.Handles.Forget(NoteName(output));
+            _environment.Handles.Forget(StageName(output));
+        }
     }
 }

@@ -249,9 +249,9 @@ public sealed partial class ProcessStdio : IAsyncDisposable
         {
             await _relay.Ended.EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
         }
-        if (_remote.Count > 0)
+        if (_remote.OfType<ClientOutput>().Select(output => output.Closed).ToList() is { Count: > 0 } closed)
         {
-            await Task.WhenAll(_remote.Where(stream => stream.IsOutput).Select(stream => stream.Closed)).EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
+            await Task.WhenAll(closed).EndsWithinAsync(limit, _environment.Time).ConfigureAwait(false);
         }
         if (Terminal)
         {

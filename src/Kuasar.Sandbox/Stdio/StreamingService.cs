@@ -14,7 +14,8 @@ namespace Kuasar.Sandbox.Stdio;
 /// <remarks>
 /// Of stdin, at most <see cref="Window"/> bytes are under way: that much the client may send at first, and what the process has taken it is told.
 /// Output is sent as it comes, until the client grants a window, as containerd's own reader does: from then on it gets no more than it granted, and
-/// what it has been sent and not granted anew is sent again to the client that comes after it (<see cref="OutputWindow"/>).
+/// what it has been sent and not granted anew is sent again to the client that comes after it (<see cref="OutputWindow"/>). A client that says its
+/// position is sent nothing before its first grant, so that all is counted.
 /// </remarks>
 internal sealed class StreamingService(StreamTable streams, TimeProvider time) : Streaming.StreamingBase
 {
@@ -33,7 +34,7 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
         switch (await streams.FindAsync(init.Id, ProcessLimit, time, stop).ConfigureAwait(false))
         {
             case OutputPipe output:
-                await SendAsync(output, init.Position, requestStream, responseStream, stop).ConfigureAwait(false);
+                await SendAsync(output, init, requestStream, responseStream, stop).ConfigureAwait(false);
                 break;
             case InputPipe input:
                 await ReceiveAsync(input, requestStream, responseStream, stop).ConfigureAwait(false);
@@ -42,14 +43,14 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
     }
 
     private async Task SendAsync(
-        OutputPipe output, ulong position, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+        OutputPipe output, StreamInit init, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var window = new OutputWindow();
+        var window = new OutputWindow(isCounted: init.HasPosition);
         var granting = ReadGrantsAsync(requests, window, ended.Token);
         await output.CopyToAsync(
             (bytes, stop) => responses.WriteAsync(TypeUrl.Pack(new Data { Data_ = UnsafeByteOperations.UnsafeWrap(bytes) }), stop),
-            (long)Math.Min(position, long.MaxValue),
+            (long)Math.Min(init.Position, long.MaxValue),
             window,
             time,
             cancellationToken).ConfigureAwait(false);

@@ -1,6 +1,6 @@
 namespace Kuasar.Sandbox.Stdio;
 
-/// <summary>What was sent to a client that has not said yet that it has it: the next client gets it again. For one thread at a time.</summary>
+/// <summary>What a client was sent, or was to be, and has not said yet that it has it: the next client gets it again. For one thread at a time.</summary>
 internal sealed class UntakenOutput
 {
     /// <summary>More is not kept: clients' windows are smaller.</summary>
@@ -11,7 +11,7 @@ internal sealed class UntakenOutput
     /// <summary>Of the first chunk, taken already.</summary>
     private int _offset;
 
-    private int _length;
+    private volatile int _length;
 
     /// <summary>How much came before it.</summary>
     internal long Position { get; private set; }
@@ -21,11 +21,14 @@ internal sealed class UntakenOutput
     /// <summary>All of it, in order; the memory is not written to again.</summary>
     internal IReadOnlyList<ReadOnlyMemory<byte>> Chunks => [.. _chunks.Select((chunk, i) => (ReadOnlyMemory<byte>)chunk.AsMemory(i == 0 ? _offset : 0))];
 
-    internal void Add(ReadOnlySpan<byte> bytes)
+    /// <returns>Its copy, which is not written to again.</returns>
+    internal ReadOnlyMemory<byte> Add(ReadOnlySpan<byte> bytes)
     {
-        _chunks.AddLast(bytes.ToArray());
-        _length += bytes.Length;
+        var chunk = bytes.ToArray();
+        _chunks.AddLast(chunk);
+        _length += chunk.Length;
         Remove(Math.Max(0, _length - Limit));
+        return chunk;
     }
 
     /// <summary>So much of it, from its begin, is taken; more than there is had been given up.</summary>

@@ -10,7 +10,7 @@ namespace Kuasar.Vmm.Agent;
 /// <remarks>
 /// <code>
 ///   host                            guest
-///   Any(StreamInit{id})
+///   Any(StreamInit{id})                                         with a position (ours): no output before the first update
 ///                                   Any(Empty)                  the stream stands
 ///   stdin:  Any(Data), end          Any(WindowUpdate) ...       32 KiB each
 ///   output: Any(WindowUpdate)       Any(Data) ..., end          an empty Data is an end too; the first update is the window, others acknowledge

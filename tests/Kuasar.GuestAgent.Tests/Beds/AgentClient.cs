@@ -75,8 +75,8 @@ internal sealed class AgentClient : IDisposable
             Soon);
     }
 
-    internal Task<ByteStream> OpenStreamAsync(string id, bool grants = false) =>
-        ByteStream.OpenAsync(new Streaming.StreamingClient(_client), id, grants);
+    internal Task<ByteStream> OpenStreamAsync(string id, bool grants = false, int? position = null) =>
+        ByteStream.OpenAsync(new Streaming.StreamingClient(_client), id, grants, position);
 
     /// <summary>Makes, runs and deletes a container: its code and what it wrote.</summary>
     internal async Task<(uint Code, string Output, string Error)> RunAsync(string id, params string[] args)

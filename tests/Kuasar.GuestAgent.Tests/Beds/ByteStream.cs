@@ -23,10 +23,15 @@ internal sealed class ByteStream : IDisposable
     /// <summary>The largest message that has come.</summary>
     internal int Largest { get; private set; }
 
-    internal static async Task<ByteStream> OpenAsync(Streaming.StreamingClient client, string id, bool grants)
+    internal static async Task<ByteStream> OpenAsync(Streaming.StreamingClient client, string id, bool grants, int? position)
     {
         var stream = new ByteStream(client.Stream(new CallOptions(deadline: DateTime.UtcNow.AddSeconds(60)))) { Grants = grants };
-        await stream._call.RequestStream.WriteAsync(TypeUrl.Pack(new StreamInit { Id = id }));
+        var init = new StreamInit { Id = id };
+        if (position is { } has)
+        {
+            init.Position = (ulong)has;
+        }
+        await stream._call.RequestStream.WriteAsync(TypeUrl.Pack(init));
         Assert.True(await stream._call.ResponseStream.MoveNext(CancellationToken.None));
         Assert.True(TypeUrl.Is<Empty>(stream._call.ResponseStream.Current));
         if (grants)
