@@ -1,4 +1,5 @@
 using System.Globalization;
+using Grpc.Core;
 using Kuasar.EndToEnd.Tests.Pods;
 using Kuasar.Testing.Cri;
 
@@ -24,6 +25,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
             var sandboxer = Node.Sandboxer!.KeptProcessId;
             Libc.Signal(sandboxer, Libc.SIGKILL);
             await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+            await Within.UntilAsync(AnswersAsync, what: "the next one answers");
             await UnharmedAsync();
         }
         var copy = Node.Program + ".next";
@@ -48,6 +50,20 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
         foreach (var pod in pods)
         {
             Assert.Equal(7, (await pod.UntilExitedAsync()).ExitCode);
+        }
+
+        // A controller that is asked by gRPC answers Unavailable while there is none; kubelets ask again.
+        async Task<bool> AnswersAsync()
+        {
+            try
+            {
+                await Task.WhenAll(pods.Select(pod => pod.StateAsync()));
+                return true;
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable)
+            {
+                return false;
+            }
         }
 
         async Task UnharmedAsync(bool isLogWhole = true)
