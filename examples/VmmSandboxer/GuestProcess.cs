@@ -155,6 +155,7 @@ internal sealed class GuestStreams
             await WhileThereAsync(async () =>
             {
                 await using var guest = await _agent.OpenInputAsync(id);
+                client.Position = await guest.PositionAsync() ?? client.Position;
                 var buffer = new byte[32 * 1024];
                 while (await client.ReadAsync(buffer) is > 0 and var count)
                 {

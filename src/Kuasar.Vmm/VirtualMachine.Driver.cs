@@ -109,22 +109,17 @@ public abstract partial class VirtualMachine
     /// <summary>Starts a process of the machine, has it saved, and watches over it: its end is the machine's.</summary>
     private protected VmProcess StartProcess(string role, VmCommand command)
     {
-        var process = Environment.Processes.Start(command);
-        bool isLate;
+        VmProcess process;
         lock (_lock)
         {
-            isLate = _end is not null || _lettingGo;
-            if (!isLate)
+            if (_end is not null || _lettingGo)
             {
-                _processes.Add(role, process);
-                Note(record => record.Processes.Add(new VmProcessRecord { Role = role, Process = ProcessIdentity.OfStarted(process.ProcessId) }));
+                throw new VmException(VmError.Ended, "the machine has ended meanwhile");
             }
-        }
-        if (isLate)
-        {
-            // Nobody else knows of it.
-            _ = KillAsync(process);
-            throw new VmException(VmError.Ended, "the machine has ended meanwhile");
+            // Under the lock: who ends the machine ends this one too.
+            process = Environment.Processes.Start(command);
+            _processes.Add(role, process);
+            Note(record => record.Processes.Add(new VmProcessRecord { Role = role, Process = ProcessIdentity.OfStarted(process.ProcessId) }));
         }
         _ = SuperviseAsync(role, process);
         return process;

@@ -5,16 +5,14 @@ namespace Kuasar.Docs.Tests;
 /// <summary>What the documents show and name is in the code.</summary>
 public sealed partial class DocumentTests
 {
-    internal static readonly string Root = FindRoot();
-
-    public static TheoryData<string> Documents => new(Markdown().Select(path => Path.GetRelativePath(Root, path)));
+    public static TheoryData<string> Documents => new(Markdown().Select(path => Path.GetRelativePath(Repository.Root, path)));
 
     [Theory]
     [MemberData(nameof(Documents))]
     public void EverySampleIsCompiledSomewhere(string document)
     {
         var compiled = Sources("examples").Concat(Sources("tests/Kuasar.Docs.Tests/Snippets")).Select(f => Plain(File.ReadAllText(f))).ToList();
-        foreach (Match sample in CSharp().Matches(File.ReadAllText(Path.Combine(Root, document))))
+        foreach (Match sample in CSharp().Matches(File.ReadAllText(Repository.Path(document))))
         {
             var text = Plain(sample.Groups[1].Value);
             Assert.True(compiled.Any(source => source.Contains(text, StringComparison.Ordinal)), $"{document}: no compiled file holds\n{text}");
@@ -25,8 +23,8 @@ public sealed partial class DocumentTests
     [MemberData(nameof(Documents))]
     public void EveryRelativeLinkLeadsSomewhere(string document)
     {
-        var folder = Path.GetDirectoryName(Path.Combine(Root, document))!;
-        foreach (Match link in Link().Matches(File.ReadAllText(Path.Combine(Root, document))))
+        var folder = Path.GetDirectoryName(Repository.Path(document))!;
+        foreach (Match link in Link().Matches(File.ReadAllText(Repository.Path(document))))
         {
             var target = link.Groups[1].Value.Split('#')[0];
             if (target.Length > 0 && !target.Contains("://", StringComparison.Ordinal))
@@ -39,7 +37,7 @@ public sealed partial class DocumentTests
     [Fact]
     public void EveryLogEventIsDocumented()
     {
-        var document = File.ReadAllLines(Path.Combine(Root, "docs/log-events.md"));
+        var document = File.ReadAllLines(Repository.Path("docs/log-events.md"));
         foreach (var source in Sources("src"))
         {
             foreach (Match e in LogEvent().Matches(File.ReadAllText(source)))
@@ -47,33 +45,23 @@ public sealed partial class DocumentTests
                 var (id, level) = (e.Groups[1].Value, e.Groups[2].Value);
                 Assert.True(
                     document.Any(line => line.StartsWith($"| {id} | {level} |", StringComparison.Ordinal)),
-                    $"docs/log-events.md lacks event {id}, {level}, of {Path.GetRelativePath(Root, source)}");
+                    $"docs/log-events.md lacks event {id}, {level}, of {Path.GetRelativePath(Repository.Root, source)}");
             }
         }
     }
 
     private static IEnumerable<string> Markdown() =>
-        Directory.EnumerateFiles(Root, "*.md")
-            .Concat(Directory.EnumerateFiles(Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories))
-            .Concat(Directory.EnumerateDirectories(Path.Combine(Root, "src")).SelectMany(folder => Directory.EnumerateFiles(folder, "*.md")));
+        Directory.EnumerateFiles(Repository.Root, "*.md")
+            .Concat(Directory.EnumerateFiles(Repository.Path("docs"), "*.md", SearchOption.AllDirectories))
+            .Concat(Directory.EnumerateDirectories(Repository.Path("src")).SelectMany(folder => Directory.EnumerateFiles(folder, "*.md")));
 
     internal static IEnumerable<string> Sources(string folder) =>
-        Directory.EnumerateFiles(Path.Combine(Root, folder), "*.cs", SearchOption.AllDirectories)
+        Directory.EnumerateFiles(Repository.Path(folder), "*.cs", SearchOption.AllDirectories)
             .Where(f => !f.Contains("/obj/", StringComparison.Ordinal) && !f.Contains("/bin/", StringComparison.Ordinal));
 
     /// <summary>Without the indentation, which differs between a document and a method.</summary>
     private static string Plain(string text) =>
         string.Join('\n', text.ReplaceLineEndings("\n").Split('\n').Select(line => line.Trim()).Where(line => line.Length > 0)) + '\n';
-
-    private static string FindRoot()
-    {
-        var folder = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(folder, "Kuasar.Lib.sln")))
-        {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("The tests run outside of the repository.");
-        }
-        return folder;
-    }
 
     [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex CSharp();

@@ -37,8 +37,8 @@ public sealed partial class TtrpcGuideTests : IDisposable
     [Fact]
     public void TheGuidesProto_IsTheOneThatIsCompiled()
     {
-        var proto = File.ReadAllText(Path.Combine(DocumentTests.Root, "tests/Kuasar.Docs.Tests/Protos/greeter.proto"));
-        Assert.Contains($"```proto\n{proto}```", File.ReadAllText(Path.Combine(DocumentTests.Root, "docs/ttrpc.md")), StringComparison.Ordinal);
+        var proto = File.ReadAllText(Repository.Path("tests/Kuasar.Docs.Tests/Protos/greeter.proto"));
+        Assert.Contains($"```proto\n{proto}```", File.ReadAllText(Repository.Path("docs/ttrpc.md")), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -46,7 +46,7 @@ public sealed partial class TtrpcGuideTests : IDisposable
     {
         var tests = string.Concat(TestFolders.SelectMany(DocumentTests.Sources).Select(File.ReadAllText));
         var named = 0;
-        foreach (var row in File.ReadLines(Path.Combine(DocumentTests.Root, "docs/ttrpc-limits.md")).Where(line => line.StartsWith("| ", StringComparison.Ordinal)))
+        foreach (var row in File.ReadLines(Repository.Path("docs/ttrpc-limits.md")).Where(line => line.StartsWith("| ", StringComparison.Ordinal)))
         {
             foreach (Match name in Code().Matches(row.TrimEnd('|', ' ').Split('|')[^1]))
             {

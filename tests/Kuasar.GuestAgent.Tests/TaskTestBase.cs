@@ -175,7 +175,8 @@ public abstract class TaskTestBase(AgentBed bed)
             Bundle.Write(Path.Combine(bed.Share, id), ["cat"]);
             await first.CreateAsync(id, stdin: true);
             await first.StartAsync(id);
-            using var input = await first.OpenStreamAsync(id + "-stdin");
+            using var input = await first.OpenStreamAsync(id + "-stdin", position: 0);
+            Assert.Equal(0ul, await input.ReadPositionAsync());
             await input.ReadGrantAsync();
             await input.WriteAsync("kept\n"u8);
             await input.ReadGrantAsync();
@@ -183,8 +184,9 @@ public abstract class TaskTestBase(AgentBed bed)
         using var agent = await bed.OpenAsync();
         using var output = await agent.OpenStreamAsync(id + "-stdout");
         Assert.Equal("kept\n", await output.ReadUntilAsync("kept\n"));
-        using (var input = await agent.OpenStreamAsync(id + "-stdin"))
+        using (var input = await agent.OpenStreamAsync(id + "-stdin", position: 0))
         {
+            Assert.Equal(5ul, await input.ReadPositionAsync());
             await input.WriteAsync("more\n"u8);
             Assert.Equal("more\n", await output.ReadUntilAsync("more\n"));
             await input.CloseAsync();

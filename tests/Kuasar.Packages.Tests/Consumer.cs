@@ -56,7 +56,7 @@ internal sealed class Consumer : IDisposable
             """);
         Write("Directory.Build.targets", "<Project />");
         Write("Directory.Packages.props", "<Project />");
-        File.Copy(Path.Combine(Settings.Repository, "global.json"), Path.Combine(_folder, "global.json"));
+        File.Copy(Repository.Path("global.json"), Path.Combine(_folder, "global.json"));
         Write("Consumer.slnx", """<Solution><Project Path="Sandboxer/Sandboxer.csproj" /><Project Path="Shim/Shim.csproj" /></Solution>""");
         WriteProject("Sandboxer", "RuncSandboxer", "kuasar-runc-sandboxer", ("Kuasar.Sandbox.Grpc", feed.Version), ("System.CommandLine", CentralVersion("System.CommandLine")));
         WriteProject("Shim", "RuncShim", "containerd-shim-kuasar-runc-v1", ("Kuasar.Shim.Hosting", feed.Version));
@@ -73,7 +73,7 @@ internal sealed class Consumer : IDisposable
               </ItemGroup>
             </Project>
             """);
-        var examples = Path.Combine(Settings.Repository, "examples");
+        var examples = Repository.Path("examples");
         // What sandboxers' examples have in common is of no use to a shim's.
         string[] folders = name == "Sandboxer" ? [example, "Common"] : [example];
         foreach (var source in folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(examples, folder), "*.cs")))
@@ -83,7 +83,7 @@ internal sealed class Consumer : IDisposable
     }
 
     private static string CentralVersion(string id) =>
-        XDocument.Load(Path.Combine(Settings.Repository, "Directory.Packages.props")).Descendants("PackageVersion")
+        XDocument.Load(Repository.Path("Directory.Packages.props")).Descendants("PackageVersion")
             .Single(e => e.Attribute("Include")!.Value == id).Attribute("Version")!.Value;
 
     private void Write(string name, string content) => File.WriteAllText(Path.Combine(_folder, name), content + "\n");

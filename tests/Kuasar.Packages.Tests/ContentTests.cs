@@ -75,7 +75,7 @@ public sealed class ContentTests(Feed feed)
         var link = assembly.ReadDebugDirectory().Single(e => e.Type == DebugDirectoryEntryType.CodeView);
         Assert.Equal(assembly.ReadCodeViewDebugDirectoryData(link).Guid, new BlobContentId(reader.DebugMetadataHeader!.Id).Guid);
 
-        if (!Path.Exists(Path.Combine(Settings.Repository, ".git")))
+        if (!Path.Exists(Repository.Path(".git")))
         {
             return; // Nothing tells which files a repository has.
         }

@@ -9,11 +9,11 @@ public sealed class Feed : IAsyncLifetime
 
     internal string Version { get; } = $"0.1.0-test.{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}";
 
-    internal string Folder { get; } = Path.Combine(Settings.Repository, "artifacts/packages-test");
+    internal string Folder { get; } = Repository.Path("artifacts/packages-test");
 
     /// <summary>Apart from everybody's bin and obj, which others may be using.</summary>
     internal string[] BuildArguments =>
-        ["-c", "Release", "--artifacts-path", Path.Combine(Settings.Repository, "artifacts/packages-build"), $"-p:PackageVersion={Version}"];
+        ["-c", "Release", "--artifacts-path", Repository.Path("artifacts/packages-build"), $"-p:PackageVersion={Version}"];
 
     internal string File(string id, string extension) => Path.Combine(Folder, $"{id}.{Version}.{extension}");
 
@@ -24,7 +24,7 @@ public sealed class Feed : IAsyncLifetime
             Directory.Delete(Folder, recursive: true);
         }
         await Dotnet.RunAsync(
-            "pack", [Path.Combine(Settings.Repository, "src/Packages.slnf"), .. BuildArguments, $"-p:PackageOutputPath={Folder}"]);
+            "pack", [Repository.Path("src/Packages.slnf"), .. BuildArguments, $"-p:PackageOutputPath={Folder}"]);
     }
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;

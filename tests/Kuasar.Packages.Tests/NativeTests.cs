@@ -8,9 +8,9 @@ public sealed class NativeTests(Feed feed)
     {
         Assert.SkipWhen(Settings.SkipReason is not null, $"no native executables: {Settings.SkipReason}");
         Assert.SkipUnless(File.Exists("/usr/bin/gcc") || File.Exists("/usr/bin/clang"), "neither gcc nor clang, by which NativeAOT links");
-        var output = Path.Combine(Settings.Repository, "artifacts/publish/aot-smoke");
+        var output = Repository.Path("artifacts/publish/aot-smoke");
         // Only a compilation from nothing repeats its warnings.
-        foreach (var folder in (string[])[output, Path.Combine(Settings.Repository, "artifacts/packages-build/obj/Kuasar.AotSmoke")])
+        foreach (var folder in (string[])[output, Repository.Path("artifacts/packages-build/obj/Kuasar.AotSmoke")])
         {
             if (Directory.Exists(folder))
             {
@@ -19,7 +19,7 @@ public sealed class NativeTests(Feed feed)
         }
         var log = await Dotnet.RunAsync(
             "publish",
-            [Path.Combine(Settings.Repository, "tests/Kuasar.AotSmoke"), .. feed.BuildArguments, "-r", Dotnet.Rid, $"-p:PublishDir={output}/",
+            [Repository.Path("tests/Kuasar.AotSmoke"), .. feed.BuildArguments, "-r", Dotnet.Rid, $"-p:PublishDir={output}/",
                 "-p:TreatWarningsAsErrors=true", "-p:ILLinkTreatWarningsAsErrors=true", "-p:IlcTreatWarningsAsErrors=true"]);
         Assert.Contains("Generating native code", log, StringComparison.Ordinal);
         Assert.DoesNotMatch(@"\b(IL|AOT)\d{4}\b|: warning ", log);

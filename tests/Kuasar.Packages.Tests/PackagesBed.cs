@@ -4,7 +4,7 @@ namespace Kuasar.Packages.Tests;
 internal sealed class PackagesBed : IAsyncDisposable
 {
     private const string Run = "/run/kuasar-pkg";
-    private static readonly string s_folder = Path.Combine(Settings.Repository, "artifacts/packages-bed");
+    private static readonly string s_folder = Repository.Path("artifacts/packages-bed");
 
     private static readonly Dictionary<string, string> s_environment = new()
     {
@@ -75,7 +75,7 @@ internal sealed class PackagesBed : IAsyncDisposable
 
     private static string Log => Path.Combine(s_folder, "sandboxer.log");
 
-    private static string Script => Path.Combine(Settings.Repository, "eng/containerd.sh");
+    private static string Script => Repository.Path("eng/containerd.sh");
 
     // containerd is started without an environment, and what it runs must find a runtime all the same.
     private static void InstallShim(string shim)

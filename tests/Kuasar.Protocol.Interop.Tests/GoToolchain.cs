@@ -11,10 +11,8 @@ public sealed class GoToolchain : IAsyncLifetime
     private string? _skipReason;
     private string? _failure;
 
-    internal static string Repository { get; } = FindRepository();
-
     /// <summary>The program.</summary>
-    internal static string Program => Path.Combine(Repository, "artifacts/go/peer");
+    internal static string Program => Repository.Path("artifacts/go/peer");
 
     public async ValueTask InitializeAsync()
     {
@@ -23,7 +21,7 @@ public sealed class GoToolchain : IAsyncLifetime
             _skipReason = reason;
             return;
         }
-        using var script = new Program("bash", Path.Combine(Repository, "eng/go-ttrpc.sh"));
+        using var script = new Program("bash", Repository.Path("eng/go-ttrpc.sh"));
         var code = await script.EndAsync(TimeSpan.FromMinutes(15));
         if (code == Unavailable)
         {
@@ -42,15 +40,5 @@ public sealed class GoToolchain : IAsyncLifetime
     {
         Assert.SkipWhen(_skipReason is not null, _skipReason ?? "");
         Assert.True(_failure is null, _failure);
-    }
-
-    private static string FindRepository()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Kuasar.Lib.sln")))
-        {
-            folder = folder.Parent ?? throw new InvalidOperationException($"no Kuasar.Lib.sln above {AppContext.BaseDirectory}");
-        }
-        return folder.FullName;
     }
 }

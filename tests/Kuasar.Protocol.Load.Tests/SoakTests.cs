@@ -12,7 +12,7 @@ public sealed class SoakTests
     public async Task Soak_EndsWell()
     {
         // With Go, when the interop tests have built it.
-        var go = Path.Combine(FindRepository(), "artifacts/go/peer");
+        var go = Repository.Path("artifacts/go/peer");
         string[] arguments = ["soak", "--seconds", Seconds, .. File.Exists(go) ? new[] { "--go", go } : []];
         using var soak = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "Kuasar.Protocol.Soak"), arguments)
         {
@@ -32,15 +32,5 @@ public sealed class SoakTests
                 soak.Kill(entireProcessTree: true);
             }
         }
-    }
-
-    private static string FindRepository()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Kuasar.Lib.sln")))
-        {
-            folder = folder.Parent ?? throw new InvalidOperationException($"no Kuasar.Lib.sln above {AppContext.BaseDirectory}");
-        }
-        return folder.FullName;
     }
 }

@@ -19,20 +19,9 @@ internal static unsafe partial class Libc
         return code is not { } status ? null : (status & 0x7F) is var signal && signal == 0 ? (status >> 8) & 0xFF : 128 + signal;
     }
 
-    private static int? ExitInProc(int pid)
-    {
-        try
-        {
-            // proc_pid_stat(5): after the command in parentheses comes field 3, the state; the last, 52, is the status as waitpid has it.
-            var stat = File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
-            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ', StringSplitOptions.TrimEntries);
-            return fields[0] == "Z" && EffectiveUserId == 0 ? int.Parse(fields[52 - 3], CultureInfo.InvariantCulture) : null;
-        }
-        catch (IOException)
-        {
-            return null;
-        }
-    }
+    // Field 52 is the status as waitpid has it.
+    private static int? ExitInProc(int pid) =>
+        EffectiveUserId == 0 && ProcessStat.TryRead(pid) is { State: 'Z' } stat ? int.Parse(stat[52], CultureInfo.InvariantCulture) : null;
 
     private static int? ExitByPidfd(SafeFileHandle pidfd)
     {

@@ -182,13 +182,6 @@ internal static unsafe partial class Libc
         return status == NotOurs ? 0 : pid;
     }
 
-    /// <summary>A file in memory alone, close-on-exec.</summary>
-    internal static SafeFileHandle MemoryFile(string name)
-    {
-        const uint MFD_CLOEXEC = 1;
-        return new SafeFileHandle(Check(memfd_create(name, MFD_CLOEXEC), "memfd_create"), ownsHandle: true);
-    }
-
     /// <summary>A timer that is readable when it is due; close-on-exec and non-blocking.</summary>
     internal static SafeFileHandle TimerFd() =>
         new(Check(timerfd_create(1, O_CLOEXEC | O_NONBLOCK), "timerfd_create"), ownsHandle: true);

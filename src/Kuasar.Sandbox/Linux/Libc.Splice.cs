@@ -5,7 +5,7 @@ namespace Kuasar.Linux;
 
 internal static unsafe partial class Libc
 {
-    /// <summary>splice(2) once, never waiting: the count, 0 at the end, or -errno. EINVAL: neither of the two is a pipe, or one cannot do it.</summary>
+    /// <summary>splice(2) once, never waiting: the count, 0 at the end, or -errno. EINVAL: neither of the two is a pipe, or one cannot do it. A file's offset goes with it.</summary>
     internal static int Splice(SafeFileHandle source, SafeFileHandle target, int count)
     {
         const uint SPLICE_F_NONBLOCK = 2;

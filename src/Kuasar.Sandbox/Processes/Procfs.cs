@@ -1,4 +1,4 @@
-using System.Globalization;
+using Kuasar.Linux;
 
 namespace Kuasar.Sandbox.Processes;
 
@@ -11,13 +11,7 @@ internal static class Procfs
     /// <summary>The command line of a process, by its folder; empty for a zombie too.</summary>
     internal static string[] Arguments(string process) => Read(process + "/cmdline").Split('\0', StringSplitOptions.RemoveEmptyEntries);
 
-    internal static bool IsZombie(int pid)
-    {
-        // The state is the letter after the last ')': a command may hold anything.
-        var stat = Read($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
-        var end = stat.LastIndexOf(')');
-        return end >= 0 && end + 2 < stat.Length && stat[end + 2] is 'Z' or 'X';
-    }
+    internal static bool IsZombie(int pid) => ProcessStat.TryRead(pid)?.State is 'Z' or 'X';
 
     private static string Read(string path)
     {

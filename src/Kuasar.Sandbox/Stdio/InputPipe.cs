@@ -11,15 +11,22 @@ namespace Kuasar.Sandbox.Stdio;
 /// </remarks>
 internal sealed class InputPipe(StreamTable table, string id, SafeFileHandle writer, EventLoop loop) : StreamPipe(table, id, writer, loop)
 {
+    private long _position;
+
     /// <summary>Passes on what the client sends until it closes its side, or the process has closed its own.</summary>
+    /// <param name="begin">Told how many bytes the process has taken from earlier clients, when it is this one's turn.</param>
     /// <param name="receive">The next bytes; null when the client has closed its side.</param>
     /// <param name="taken">Told how many bytes the process has taken.</param>
     /// <param name="cancellationToken">The client's call.</param>
     internal Task CopyFromAsync(
-        Func<CancellationToken, Task<ReadOnlyMemory<byte>?>> receive, Func<int, CancellationToken, Task> taken, CancellationToken cancellationToken) =>
+        Func<long, CancellationToken, Task> begin,
+        Func<CancellationToken, Task<ReadOnlyMemory<byte>?>> receive,
+        Func<int, CancellationToken, Task> taken,
+        CancellationToken cancellationToken) =>
         RunClientAsync(
             async stop =>
             {
+                await begin(_position, stop).ConfigureAwait(false);
                 while (await receive(stop).ConfigureAwait(false) is { } bytes)
                 {
                     if (!await WriteAsync(bytes, stop).ConfigureAwait(false))
@@ -43,6 +50,7 @@ internal sealed class InputPipe(StreamTable table, string id, SafeFileHandle wri
             {
                 case >= 0:
                     bytes = bytes[written..];
+                    _position += written;
                     break;
                 case -Libc.EAGAIN:
                     await Loop.WaitAsync(Handle, EventLoop.Out, cancellationToken).ConfigureAwait(false);

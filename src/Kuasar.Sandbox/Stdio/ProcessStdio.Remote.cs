@@ -7,13 +7,14 @@ namespace Kuasar.Sandbox;
 /// <content>For processes that are not this host's: the client's ends as streams, which the author copies.</content>
 public sealed partial class ProcessStdio
 {
-    private const string StdoutName = "stdout", StderrName = "stderr";
+    private const string InputName = "stdin", OutputName = "stdout", ErrorName = "stderr";
 
     private readonly List<ClientStream> _remote = [];
 
     /// <summary>
-    /// What the client writes for the process; null where there is no stdin. Its end is the client's, or CloseIO's. Where an earlier life of
-    /// the sandboxer has read, the next reads on. The author disposes it when the process has ended.
+    /// What the client writes for the process; null where there is no stdin. Its end is the client's, or CloseIO's. The author disposes it when the
+    /// process has ended. Its Position is how much was read of it, in all lives of the sandboxer. An author who is told how much the process has taken
+    /// sets it to that, at most 128 KiB back: what was under way when a sandboxer was killed, or a connection lost, is read again.
     /// </summary>
     /// <exception cref="IOException">It cannot be opened again: the client has gone.</exception>
     public Stream? OpenInput()
@@ -24,7 +25,7 @@ public sealed partial class ProcessStdio
             return null;
         }
         var handle = (Terminal ? _relayInput : Stdin) is { } open ? Libc.Duplicate(open) : Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK);
-        return Remember(new ClientInput(_environment.Loop, NonBlocking(handle)));
+        return Remember(new ClientInput(_environment.Loop, NonBlocking(handle), new InputStage(FindOrKeep(StageName(InputName), InputStage.NewFile))));
     }
 
     /// <summary>
@@ -33,11 +34,11 @@ public sealed partial class ProcessStdio
     /// written is to follow that. It may be less where that went with a keeper, never more.
     /// </summary>
     /// <exception cref="IOException">It cannot be opened again: the client has gone.</exception>
-    public Stream? OpenOutput() => OpenRemote(Terminal ? _relayOutput : Stdout, _addresses.Stdout, StdoutName);
+    public Stream? OpenOutput() => OpenRemote(Terminal ? _relayOutput : Stdout, _addresses.Stdout, OutputName);
 
     /// <inheritdoc cref="OpenOutput()"/>
     /// <remarks>Null with a terminal, which has one output.</remarks>
-    public Stream? OpenError() => Terminal ? null : OpenRemote(Stderr, _addresses.Stderr, StderrName);
+    public Stream? OpenError() => Terminal ? null : OpenRemote(Stderr, _addresses.Stderr, ErrorName);
 
     private ClientOutput? OpenRemote(SafeFileHandle? open, string text, string name)
     {
@@ -59,9 +60,9 @@ public sealed partial class ProcessStdio
         return stream;
     }
 
-    private string NoteName(string output) => $"{_name}/{output}-note";
+    private string NoteName(string stream) => $"{_name}/{stream}-note";
 
-    private string StageName(string output) => $"{_name}/{output}-stage";
+    private string StageName(string stream) => $"{_name}/{stream}-stage";
 
     /// <returns>A copy, the caller's.</returns>
     private SafeFileHandle FindOrKeep(string name, Func<SafeFileHandle> make)
@@ -83,10 +84,10 @@ public sealed partial class ProcessStdio
     private void CloseRemote()
     {
         _remote.ForEach(stream => stream.Dispose());
-        foreach (var output in (string[])[StdoutName, StderrName])
+        foreach (var name in (string[])[InputName, OutputName, ErrorName])
         {
-            _environment.Handles.Forget(NoteName(output));
-            _environment.Handles.Forget(StageName(output));
+            _environment.Handles.Forget(NoteName(name));
+            _environment.Handles.Forget(StageName(name));
         }
     }
 }

@@ -12,7 +12,8 @@ namespace Kuasar.Sandbox.Stdio;
 /// its process is there yet; then bytes go one way and leave to send more the other way.
 /// </summary>
 /// <remarks>
-/// Of stdin, at most <see cref="Window"/> bytes are under way: that much the client may send at first, and what the process has taken it is told.
+/// Of stdin, at most <see cref="Window"/> bytes are under way: that much the client may send at first, and what the process has taken it is told; what
+/// it has taken from earlier clients too, if the client asks.
 /// Output is sent as it comes, until the client grants a window, as containerd's own reader does: from then on it gets no more than it granted, and
 /// what it has been sent and not granted anew is sent again to the client that comes after it (<see cref="OutputWindow"/>). A client that says its
 /// position is sent nothing before its first grant, so that all is counted.
@@ -37,7 +38,7 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
                 await SendAsync(output, init, requestStream, responseStream, stop).ConfigureAwait(false);
                 break;
             case InputPipe input:
-                await ReceiveAsync(input, requestStream, responseStream, stop).ConfigureAwait(false);
+                await ReceiveAsync(input, init, requestStream, responseStream, stop).ConfigureAwait(false);
                 break;
         }
     }
@@ -70,18 +71,21 @@ internal sealed class StreamingService(StreamTable streams, TimeProvider time) :
     }
 
     private static Task ReceiveAsync(
-        InputPipe input, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
+        InputPipe input, StreamInit init, IAsyncStreamReader<Any> requests, IServerStreamWriter<Any> responses, CancellationToken cancellationToken)
     {
-        var first = true;
-        return input.CopyFromAsync(ReceiveAsync, GrantAsync, cancellationToken);
+        return input.CopyFromAsync(BeginAsync, ReceiveAsync, GrantAsync, cancellationToken);
+
+        async Task BeginAsync(long position, CancellationToken stop)
+        {
+            if (init.HasPosition)
+            {
+                await responses.WriteAsync(TypeUrl.Pack(new StreamInit { Id = init.Id, Position = (ulong)position }), stop).ConfigureAwait(false);
+            }
+            await GrantAsync(Window, stop).ConfigureAwait(false);
+        }
 
         async Task<ReadOnlyMemory<byte>?> ReceiveAsync(CancellationToken stop)
         {
-            if (first)
-            {
-                first = false;
-                await GrantAsync(Window, stop).ConfigureAwait(false);
-            }
             while (await requests.MoveNext(stop).ConfigureAwait(false))
             {
                 if (TryRead<Data>(requests.Current, out var data) && data.Data_.Length > 0)

@@ -26,6 +26,8 @@ public sealed class AgentInput : IAsyncDisposable
     private readonly Task _updates;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _window;
+    private long? _position;
+    private bool _isAsked;
     private Exception? _failure;
     private bool _ended;
 
@@ -41,12 +43,32 @@ public sealed class AgentInput : IAsyncDisposable
     {
         try
         {
-            return new AgentInput(id, client, await AgentStreams.OpenAsync(client, new StreamInit { Id = id }, null, cancellationToken).ConfigureAwait(false));
+            return new AgentInput(id, client, await AgentStreams.OpenAsync(client, new StreamInit { Id = id, Position = 0 }, null, cancellationToken).ConfigureAwait(false));
         }
         catch
         {
             await client.DisposeAsync().ConfigureAwait(false);
             throw;
+        }
+    }
+
+    /// <summary>How much of its input the process has, from all who wrote to it before; null of an agent that does not say. Completes when the process is made.</summary>
+    /// <exception cref="IOException">The guest is lost (<see cref="VsockException"/>), or the process has ended.</exception>
+    public async Task<long?> PositionAsync(CancellationToken cancellationToken = default)
+    {
+        while (true)
+        {
+            Task changed;
+            lock (_lock)
+            {
+                if (_isAsked)
+                {
+                    return _position;
+                }
+                ThrowIfEnded();
+                changed = _changed.Task;
+            }
+            await changed.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -105,10 +127,7 @@ public sealed class AgentInput : IAsyncDisposable
             Task changed;
             lock (_lock)
             {
-                if (_ended)
-                {
-                    throw _failure ?? new IOException($"stream {_id}: the guest takes no more");
-                }
+                ThrowIfEnded();
                 if (_window > 0)
                 {
                     var count = (int)Math.Min(_window, wanted);
@@ -121,6 +140,14 @@ public sealed class AgentInput : IAsyncDisposable
         }
     }
 
+    private void ThrowIfEnded()
+    {
+        if (_ended)
+        {
+            throw _failure ?? new IOException($"stream {_id}: the guest takes no more");
+        }
+    }
+
     private async Task ReadUpdatesAsync()
     {
         try
@@ -129,7 +156,11 @@ public sealed class AgentInput : IAsyncDisposable
             {
                 if (TypeUrl.TryUnpack<WindowUpdate>(_call.ResponseStream.Current, out var update) && update.Update > 0)
                 {
-                    Change(() => _window += update.Update);
+                    Change(() => (_isAsked, _window) = (true, _window + update.Update));
+                }
+                else if (TypeUrl.TryUnpack<StreamInit>(_call.ResponseStream.Current, out var init))
+                {
+                    Change(() => _position = (long)Math.Min(init.Position, long.MaxValue));
                 }
             }
             Change(() => _ended = true);

@@ -15,13 +15,12 @@ internal sealed class AgentOutput : Stream
     /// <summary>What may be under way, in bytes.</summary>
     private const int Window = 64 * 1024;
 
-    /// <summary>Small reads are acknowledged together: half a window, or what came within this time.</summary>
-    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(100), s_endLimit = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_endLimit = TimeSpan.FromSeconds(1);
 
-    private readonly Lock _lock = new();
     private readonly string _id;
     private readonly PacedStream _paced;
     private readonly TtrpcClient _client;
+    private readonly OutputGrants _grants;
     private DuplexCall? _call;
     private Task<bool>? _next; // outlives a read that was cancelled
     private ReadOnlyMemory<byte> _rest;
@@ -30,15 +29,12 @@ internal sealed class AgentOutput : Stream
     /// <summary>Given to the reader, and not acknowledged yet.</summary>
     private int _given;
 
-    private TaskCompletionSource _isUrgent = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private Task _granting = Task.CompletedTask;
-    private int _toGrant;
-
     private AgentOutput(string id, PacedStream paced, TtrpcClient client)
     {
         _id = id;
         _paced = paced;
         _client = client;
+        _grants = new OutputGrants(Window / 2, bytes => _call!.RequestStream.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = bytes })));
     }
 
     internal static async Task<Stream> OpenAsync(Stream stream, AgentChannel channel, string id, long position, CancellationToken cancellationToken)
@@ -48,7 +44,7 @@ internal sealed class AgentOutput : Stream
         try
         {
             output._call = await AgentStreams.OpenAsync(output._client, new StreamInit { Id = id, Position = (ulong)position }, output.ReceiveAsync, cancellationToken).ConfigureAwait(false);
-            output.Grant(Window);
+            output._grants.Add(Window);
             return output;
         }
         catch
@@ -103,7 +99,7 @@ internal sealed class AgentOutput : Stream
                 continue;
             }
             await destination.WriteAsync(_rest, cancellationToken).ConfigureAwait(false);
-            Grant(_rest.Length);
+            _grants.Add(_rest.Length);
             _rest = default;
         }
     }
@@ -172,74 +168,15 @@ internal sealed class AgentOutput : Stream
     {
         if (_given > 0)
         {
-            Grant(_given);
+            _grants.Add(_given);
             _given = 0;
-        }
-    }
-
-    /// <summary>Sends it in a while. Of an agent that does not read it, it waits for nothing.</summary>
-    private void Grant(int bytes)
-    {
-        lock (_lock)
-        {
-            _toGrant += bytes;
-            if (_toGrant >= Window / 2 || _ended)
-            {
-                _isUrgent.TrySetResult();
-            }
-            if (_toGrant > 0 && _granting.IsCompleted)
-            {
-                _granting = GrantAsync();
-            }
-        }
-    }
-
-    private async Task GrantAsync()
-    {
-        try
-        {
-            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-            do
-            {
-                await Task.WhenAny(_isUrgent.Task, Task.Delay(s_patience)).ConfigureAwait(false);
-                await _call!.RequestStream.WriteAsync(TypeUrl.Pack(new WindowUpdate { Update = Take() })).ConfigureAwait(false);
-            }
-            while (!IsDone());
-        }
-        catch (Exception e) when (e is RpcException or ObjectDisposedException or OperationCanceledException or InvalidOperationException)
-        {
-            // The stream has ended, which its reader hears of.
-        }
-
-        int Take()
-        {
-            lock (_lock)
-            {
-                var bytes = _toGrant;
-                _toGrant = 0;
-                _isUrgent = new(TaskCreationOptions.RunContinuationsAsynchronously);
-                return bytes;
-            }
-        }
-
-        bool IsDone()
-        {
-            lock (_lock)
-            {
-                if (_toGrant == 0)
-                {
-                    _granting = Task.CompletedTask;
-                }
-                return _toGrant == 0;
-            }
         }
     }
 
     /// <summary>The agent holds the process for what has not been acknowledged; it ends the stream when all is.</summary>
     private async Task AcknowledgeEndAsync()
     {
-        Grant(0);
-        await _granting.ConfigureAwait(false);
+        await _grants.FinishAsync().ConfigureAwait(false);
         await ReceiveAsync(_call!.ResponseStream.MoveNext(CancellationToken.None)).ConfigureAwait(false);
     }
 

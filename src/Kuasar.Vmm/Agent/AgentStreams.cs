@@ -12,6 +12,7 @@ namespace Kuasar.Vmm.Agent;
 ///   host                            guest
 ///   Any(StreamInit{id})                                         with a position (ours): no output before the first update
 ///                                   Any(Empty)                  the stream stands
+///                                   Any(StreamInit{position})   stdin's, where asked for by a position (ours)
 ///   stdin:  Any(Data), end          Any(WindowUpdate) ...       32 KiB each
 ///   output: Any(WindowUpdate)       Any(Data) ..., end          an empty Data is an end too; the first update is the window, others acknowledge
 /// </code>

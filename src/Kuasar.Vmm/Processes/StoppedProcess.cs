@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kuasar.Linux;
 
 namespace Kuasar.Vmm.Processes;
 
@@ -11,18 +12,11 @@ internal static class StoppedProcess
         try
         {
             var threads = Directory.GetDirectories($"/proc/{processId.ToString(CultureInfo.InvariantCulture)}/task");
-            return threads.Length > 0 && Array.TrueForAll(threads, static thread => StateOf(thread) == 'T');
+            return threads.Length > 0 && Array.TrueForAll(threads, static thread => ProcessStat.TryRead(thread)?.State == 'T');
         }
         catch (IOException)
         {
             return false;
         }
-    }
-
-    // Field 3, after the last ')' since a command may hold anything.
-    private static char StateOf(string thread)
-    {
-        var stat = File.ReadAllText(thread + "/stat");
-        return stat[stat.LastIndexOf(')') + 2];
     }
 }

@@ -69,18 +69,5 @@ internal static class ProcessIdentity
         }
     }
 
-    /// <summary>Field 22 of /proc/PID/stat, counted after the last ')' since a command may hold anything.</summary>
-    private static ulong? StartTime(int pid)
-    {
-        try
-        {
-            var stat = File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat");
-            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-            return ulong.Parse(fields[22 - 3], CultureInfo.InvariantCulture);
-        }
-        catch (IOException)
-        {
-            return null;
-        }
-    }
+    private static ulong? StartTime(int pid) => ProcessStat.TryRead(pid) is { } stat ? ulong.Parse(stat[22], CultureInfo.InvariantCulture) : null;
 }

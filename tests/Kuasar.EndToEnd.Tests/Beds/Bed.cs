@@ -70,7 +70,7 @@ internal sealed class Bed
 
     internal Task CleanAsync() => ScriptAsync("clean");
 
-    private static string Script => Path.Combine(Settings.Repository, "eng/containerd.sh");
+    private static string Script => Repository.Path("eng/containerd.sh");
 
     // Installing may download.
     private Task<string> ScriptAsync(string command, params string[] arguments) =>

@@ -12,7 +12,7 @@ internal static class Publication
         {
             return given;
         }
-        var folder = Path.Combine(Settings.Repository, "artifacts/bin");
+        var folder = Repository.Path("artifacts/bin");
         var published = File.GetLastWriteTimeUtc(Path.Combine(folder, "kuasar-runc-sandboxer"));
         if (Sources().Any(file => File.GetLastWriteTimeUtc(file) > published))
         {
@@ -26,11 +26,11 @@ internal static class Publication
     internal static string OtherSandboxer(string binaries) => Path.Combine(binaries, "next/kuasar-runc-sandboxer");
 
     private static Task<string> PublishAsync(params string[] arguments) => Commands.RunAsync(
-        "/bin/bash", [Path.Combine(Settings.Repository, "eng/publish.sh"), .. arguments], null, TimeSpan.FromMinutes(15));
+        "/bin/bash", [Repository.Path("eng/publish.sh"), .. arguments], null, TimeSpan.FromMinutes(15));
 
     private static IEnumerable<string> Sources() =>
         from root in (string[])["src", "examples"]
-        from file in Directory.EnumerateFiles(Path.Combine(Settings.Repository, root), "*", SearchOption.AllDirectories)
+        from file in Directory.EnumerateFiles(Repository.Path(root), "*", SearchOption.AllDirectories)
         where !file.Contains("/obj/", StringComparison.Ordinal) && !file.Contains("/bin/", StringComparison.Ordinal)
         where Path.GetExtension(file) is ".cs" or ".csproj" or ".proto" or ".props"
         select file;

@@ -5,8 +5,6 @@ internal static class Settings
 {
     internal const string OurRuntime = "io.containerd.kuasar-runc.v1", StockRuntime = "io.containerd.runc.v2";
 
-    internal static string Repository { get; } = FindRepository();
-
     /// <summary>The stock runtime in our place shows that a test asks nothing that containerd's own would not do.</summary>
     internal static string Runtime { get; } = Get("KUASAR_E2E_RUNTIME", OurRuntime);
 
@@ -29,17 +27,7 @@ internal static class Settings
     /// <summary>Why nothing here is to run, if so.</summary>
     internal static string? SkipReason { get; } = Environment.GetEnvironmentVariable("KUASAR_E2E_SKIP") is { Length: > 0 } reason ? reason : null;
 
-    private static string TestBed { get; } = Path.GetFullPath(Get("KUASAR_TESTBED", Path.Combine(Repository, "artifacts/testbed")));
+    private static string TestBed { get; } = Path.GetFullPath(Get("KUASAR_TESTBED", Repository.Path("artifacts/testbed")));
 
     private static string Get(string name, string fallback) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : fallback;
-
-    private static string FindRepository()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Kuasar.Lib.sln")))
-        {
-            folder = folder.Parent ?? throw new InvalidOperationException($"no Kuasar.Lib.sln above {AppContext.BaseDirectory}");
-        }
-        return folder.FullName;
-    }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using Grpc.Core;
 using Kuasar.EndToEnd.Tests.Pods;
 using Kuasar.Testing.Cri;
@@ -77,6 +78,38 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
                 await Within.UntilAsync(async () => (await pods[i].LogAsync()).Split('\n').Length > lines.Length, what: "the log goes on");
                 var numbers = lines.Select(line => int.Parse(line.Split(' ')[^1], CultureInfo.InvariantCulture)).ToList();
                 Assert.True(!isLogWhole || Enumerable.Range(1, numbers.Count).SequenceEqual(numbers), $"pod {i}: {string.Join(' ', numbers)}");
+            }
+        }
+    }
+
+    /// <summary>Through the guest and back, while it is not seen to.</summary>
+    [Fact]
+    public async Task Input_and_output_are_whole_when_the_sandboxer_is_killed_or_replaced()
+    {
+        var container = await StartAsync(new ContainerPlan { Stdin = true }, "cat");
+        var text = string.Concat(Enumerable.Range(1, 100_000).Select(i => $"{i}\n"));
+        var writing = WriteAsync();
+        for (var i = 0; i < 3; i++)
+        {
+            await Task.Delay(300);
+            var sandboxer = Node.Sandboxer!.KeptProcessId;
+            Libc.Signal(sandboxer, Libc.SIGKILL);
+            await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+        }
+        var (code, output) = await Commands.TryAsync(Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", Node.Program], null, TimeSpan.FromSeconds(60));
+        Assert.True(code == 0, output);
+        await writing;
+        await container.Init.CloseStdinAsync();
+        Assert.Equal(0u, (await container.Init.WaitAsync()).ExitStatus);
+        Assert.Equal(text, await container.Init.Output.ToEndAsync());
+
+        async Task WriteAsync()
+        {
+            await using var input = await container.Init.OpenStdinAsync();
+            foreach (var piece in text.Chunk(1000))
+            {
+                await input.WriteAsync(Encoding.ASCII.GetBytes(piece)).AsTask().BoundAsync();
+                await Task.Delay(2);
             }
         }
     }

@@ -27,9 +27,9 @@ public sealed class GuestNode(TestRun run) : OwnNode(run, "guests")
 
     internal override ContainerdClient Client => _client ??= new ContainerdClient(Node.Bed.Socket, "k8s.io");
 
-    private static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Path.Combine(Settings.Repository, "artifacts/vmm/guest");
+    private static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Repository.Path("artifacts/vmm/guest");
 
-    private static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Path.Combine(Settings.Repository, "artifacts/vmm/prefix");
+    private static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Repository.Path("artifacts/vmm/prefix");
 
     internal override IEnumerable<string> Logs =>
         Directory.EnumerateFileSystemEntries(Path.Combine(Node.RunDirectory, "vm")).Select(link => Path.Combine(Path.GetDirectoryName(new FileInfo(link).LinkTarget!)!, "console.log"));

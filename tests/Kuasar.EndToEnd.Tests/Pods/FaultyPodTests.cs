@@ -14,8 +14,8 @@ public sealed class FaultyNode(TestRun run) : OwnNode(run, "sandboxes")
     {
         // As this program: .../bin/Release/net10.0
         Program = Path.Combine(
-            Settings.Repository, "tests/Kuasar.FaultySandboxer",
-            Path.GetRelativePath(Path.Combine(Settings.Repository, "tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory), "kuasar-faulty-sandboxer"),
+            Repository.Root, "tests/Kuasar.FaultySandboxer",
+            Path.GetRelativePath(Repository.Path("tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory), "kuasar-faulty-sandboxer"),
         HasProxy = false,
     };
 }

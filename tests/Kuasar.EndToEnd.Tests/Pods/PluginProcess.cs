@@ -12,10 +12,10 @@ internal sealed class PluginProcess : IDisposable
     internal PluginProcess(string socket)
     {
         // As this program: .../bin/Release/net10.0
-        var build = Path.GetRelativePath(Path.Combine(Settings.Repository, "tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory);
+        var build = Path.GetRelativePath(Repository.Path("tests/Kuasar.EndToEnd.Tests"), AppContext.BaseDirectory);
         _process = new Process
         {
-            StartInfo = new ProcessStartInfo(Path.Combine(Settings.Repository, "examples/NriPlugin", build, "kuasar-demo-nri"), [socket])
+            StartInfo = new ProcessStartInfo(Path.Combine(Repository.Root, "examples/NriPlugin", build, "kuasar-demo-nri"), [socket])
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,

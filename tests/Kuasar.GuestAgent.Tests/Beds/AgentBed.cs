@@ -36,19 +36,6 @@ public abstract class AgentBed : IAsyncLifetime
     /// <summary>An identifier that no other test of this bed has.</summary>
     internal string NewId(string name) => $"{name}-{Interlocked.Increment(ref _last)}";
 
-    internal static string Repository { get; } = FindRepository();
-
-    private static string FindRepository()
-    {
-        for (var folder = AppContext.BaseDirectory; ; folder = Path.GetDirectoryName(folder)!)
-        {
-            if (File.Exists(Path.Combine(folder, "Kuasar.Lib.sln")))
-            {
-                return folder;
-            }
-        }
-    }
-
     public abstract ValueTask InitializeAsync();
 
     public abstract ValueTask DisposeAsync();

@@ -94,6 +94,14 @@ internal sealed class ByteStream : IDisposable
         return all;
     }
 
+    /// <summary>What the process has of its stdin, as the agent says it.</summary>
+    internal async Task<ulong> ReadPositionAsync()
+    {
+        Assert.True(await _call.ResponseStream.MoveNext(CancellationToken.None));
+        Assert.True(TypeUrl.TryUnpack<StreamInit>(_call.ResponseStream.Current, out var init));
+        return init.Position;
+    }
+
     /// <summary>The next leave to send.</summary>
     internal async Task<int> ReadGrantAsync()
     {

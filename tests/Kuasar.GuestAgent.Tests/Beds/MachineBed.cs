@@ -28,10 +28,10 @@ public sealed class MachineBed : AgentBed
 
     internal VirtualMachine Machine => _machine ?? throw new InvalidOperationException("there is no machine");
 
-    private static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Path.Combine(Repository, "artifacts/vmm/guest");
+    private static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Repository.Path("artifacts/vmm/guest");
 
     /// <summary>Where Debian's packages of QEMU, virtiofsd and vhost-device-vsock have been unpacked.</summary>
-    private static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Path.Combine(Repository, "artifacts/vmm/prefix");
+    private static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Repository.Path("artifacts/vmm/prefix");
 
     public override async ValueTask InitializeAsync()
     {

@@ -54,7 +54,7 @@ public sealed class ProcessBed : AgentBed
 
     private static IEnumerable<string> FromTestBed()
     {
-        var suites = Path.Combine(Environment.GetEnvironmentVariable("KUASAR_TESTBED") ?? Path.Combine(Repository, "artifacts/testbed"), "dist");
+        var suites = Path.Combine(Environment.GetEnvironmentVariable("KUASAR_TESTBED") ?? Repository.Path("artifacts/testbed"), "dist");
         return Directory.Exists(suites) ? Directory.GetDirectories(suites).Select(suite => suite + "/prefix/usr/sbin/runc") : [];
     }
 

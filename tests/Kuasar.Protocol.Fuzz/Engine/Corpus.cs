@@ -5,13 +5,11 @@ namespace Kuasar.Protocol.Fuzz.Engine;
 /// <summary>Where inputs are kept: a folder per target, a file per input.</summary>
 internal static class Corpus
 {
-    private static readonly string Repository = FindRepository();
-
     /// <summary>The folder of the repository's own inputs.</summary>
-    internal static string Committed(string target) => Path.Combine(Repository, "tests/Kuasar.Protocol.Fuzz/corpus", target);
+    internal static string Committed(string target) => Repository.Path($"tests/Kuasar.Protocol.Fuzz/corpus/{target}");
 
     /// <summary>Where found inputs and crashes go.</summary>
-    internal static string Artifacts { get; } = Path.Combine(Repository, "artifacts/fuzz");
+    internal static string Artifacts { get; } = Repository.Path("artifacts/fuzz");
 
     /// <summary>By name, so in the same order everywhere.</summary>
     internal static IEnumerable<(string Name, byte[] Bytes)> Read(string folder) => Directory.Exists(folder)
@@ -26,15 +24,5 @@ internal static class Corpus
         var file = Path.Combine(folder, prefix + Convert.ToHexStringLower(SHA256.HashData(bytes))[..12]);
         File.WriteAllBytes(file, bytes);
         return file;
-    }
-
-    private static string FindRepository()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Kuasar.Lib.sln")))
-        {
-            folder = folder.Parent ?? throw new InvalidOperationException($"no Kuasar.Lib.sln above {AppContext.BaseDirectory}");
-        }
-        return folder.FullName;
     }
 }

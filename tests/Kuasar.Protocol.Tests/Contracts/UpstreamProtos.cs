@@ -24,14 +24,13 @@ internal static partial class UpstreamProtos
 
     private static Outcome Load()
     {
-        var repository = RepositoryRoot();
         var folder = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } given
             ? Path.GetFullPath(given)
-            : Path.Combine(repository, "artifacts", "upstream-protos");
+            : Repository.Path("artifacts/upstream-protos");
         // A folder filled by hand has no mark of the script; a half-filled one of the script's has its apt state and no mark.
         var complete = File.Exists(Path.Combine(folder, ".complete"))
             || (Directory.Exists(folder) && !Directory.Exists(Path.Combine(folder, ".apt")) && Protos(folder).Any());
-        if (!complete && Fetch(repository, folder) is { } reason)
+        if (!complete && Fetch(folder) is { } reason)
         {
             return new Outcome([], $"the upstream protos are not in {folder} and cannot be fetched: {reason}", folder);
         }
@@ -40,7 +39,7 @@ internal static partial class UpstreamProtos
         return new Outcome(Compile(folder), null, origin);
     }
 
-    private static string? Fetch(string repository, string folder)
+    private static string? Fetch(string folder)
     {
         if (!OperatingSystem.IsLinux() || !File.Exists("/usr/bin/apt-get") || !File.Exists("/usr/bin/dpkg"))
         {
@@ -50,7 +49,7 @@ internal static partial class UpstreamProtos
         {
             return "apt wants root";
         }
-        var (code, output) = Run(Path.Combine(repository, "eng", "fetch-upstream-protos.sh"), [folder], s_fetchLimit);
+        var (code, output) = Run(Repository.Path("eng/fetch-upstream-protos.sh"), [folder], s_fetchLimit);
         return code == 0 ? null : $"fetch-upstream-protos.sh ended with {code}: {output}";
     }
 
@@ -102,18 +101,6 @@ internal static partial class UpstreamProtos
 
     private static string GrpcTools() =>
         typeof(UpstreamProtos).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().First(a => a.Key == "GrpcTools").Value!;
-
-    private static string RepositoryRoot()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Kuasar.Lib.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-        throw new InvalidOperationException($"No Kuasar.Lib.sln above {AppContext.BaseDirectory}.");
-    }
 
     private static (int Code, string Output) Run(string command, IEnumerable<string> arguments, TimeSpan limit)
     {

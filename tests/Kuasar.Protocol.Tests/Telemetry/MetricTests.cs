@@ -16,7 +16,7 @@ public sealed class MetricTests
     public void Instruments_AreThoseOfTheDocument()
     {
         using var measurements = new Measurements();
-        var page = File.ReadAllText(Path.Combine(FindRoot(), "docs/ttrpc-telemetry.md")).Split("## Metrics")[1];
+        var page = File.ReadAllText(Repository.Path("docs/ttrpc-telemetry.md")).Split("## Metrics")[1];
         var document = page.Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal))
             .Select(line => line.Split('|', StringSplitOptions.TrimEntries))
             .SelectMany(cells => cells[1].Split(", ").Select(name => (name.Trim('`'), cells[2], cells[3].Trim('`'))))
@@ -146,14 +146,4 @@ public sealed class MetricTests
         ObservableUpDownCounter<int> => "up-down counter",
         _ => instrument.GetType().Name,
     };
-
-    private static string FindRoot()
-    {
-        var folder = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(folder, "Kuasar.Lib.sln")))
-        {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("The tests run outside of the repository.");
-        }
-        return folder;
-    }
 }

@@ -137,7 +137,7 @@ public sealed class RemoteOutputTests : IDisposable
         for (var i = 0; i < Kills; i++)
         {
             var before = received.Length;
-            using var process = _bed.Processes.Start(Environment.ProcessPath!, [OutputWriter.Command, note, stage, _path]);
+            using var process = _bed.Processes.Start(Environment.ProcessPath!, [Copier.Output, note, stage, _path]);
             await Within.Until(() => received.Length > before + 20_000, "the writer writes");
             process.Signal(9);
             await process.Exited.InTime();
@@ -151,7 +151,7 @@ public sealed class RemoteOutputTests : IDisposable
         }
         var all = received.ToArray();
         Assert.Equal("end"u8, all.AsSpan(^3..));
-        Assert.True(OutputWriter.Lines(0, all.Length - 3).AsSpan().SequenceEqual(all.AsSpan(..^3)), Encoding.ASCII.GetString(all));
+        Assert.True(Copier.Lines(0, all.Length - 3).AsSpan().SequenceEqual(all.AsSpan(..^3)), Encoding.ASCII.GetString(all));
 
         static string PathOf(SafeFileHandle handle) => $"/proc/{Environment.ProcessId}/fd/{handle.DangerousGetHandle()}";
     }

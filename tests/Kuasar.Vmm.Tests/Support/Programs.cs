@@ -5,11 +5,9 @@ namespace Kuasar.Vmm.Tests.Support;
 /// <summary>What real guests need.</summary>
 internal static class Programs
 {
-    internal static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Path.Combine(Root, "artifacts/vmm/guest");
+    internal static string Image => Environment.GetEnvironmentVariable("KUASAR_GUEST") ?? Repository.Path("artifacts/vmm/guest");
 
-    internal static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Path.Combine(Root, "artifacts/vmm/prefix");
-
-    private static string Root { get; } = FindRoot();
+    internal static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Repository.Path("artifacts/vmm/prefix");
 
     internal static QemuOptions Options { get; } = QemuOptions.FromPrefix(Prefix) with { Accelerator = QemuAccelerator.Tcg };
 
@@ -26,15 +24,5 @@ internal static class Programs
     {
         Require();
         return new ScratchFolder();
-    }
-
-    private static string FindRoot()
-    {
-        var folder = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(folder, "Kuasar.Lib.sln")))
-        {
-            folder = Path.GetDirectoryName(folder) ?? throw new DirectoryNotFoundException("the repository's root");
-        }
-        return folder;
     }
 }
