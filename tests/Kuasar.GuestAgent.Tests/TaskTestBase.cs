@@ -167,6 +167,30 @@ public abstract class TaskTestBase(AgentBed bed)
     }
 
     [Fact]
+    public async Task Output_is_whole_over_many_clients_that_are_cut_off()
+    {
+        using var agent = await bed.OpenAsync();
+        var id = bed.NewId("cut");
+        Bundle.Write(Path.Combine(bed.Share, id), ["busybox", "seq", "1", "200000"]);
+        await agent.CreateAsync(id);
+        await agent.StartAsync(id);
+        var expected = string.Concat(Enumerable.Range(1, 200_000).Select(i => $"{i}\n"));
+        using var all = new MemoryStream();
+        var buffer = new byte[20_000];
+        while (all.Length < expected.Length)
+        {
+            await using var output = await agent.Host.OpenOutputAsync(id + "-stdout", all.Length);
+            for (var reads = 0; reads < 7 && await output.ReadAsync(buffer) is > 0 and var count; reads++)
+            {
+                all.Write(buffer, 0, count);
+            }
+        }
+        Assert.Equal(expected, Encoding.UTF8.GetString(all.ToArray()));
+        Assert.Equal(0u, await agent.WaitAsync(id));
+        await agent.DeleteAsync(id);
+    }
+
+    [Fact]
     public async Task Host_that_is_gone_finds_process_input_and_output_as_they_were()
     {
         var id = bed.NewId("host");

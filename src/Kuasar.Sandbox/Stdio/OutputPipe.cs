@@ -34,16 +34,17 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
         RunClientAsync(
             async stop =>
             {
-                long given = 0;
+                _untaken.RemoveTo(position);
+                var begin = _untaken.Position;
                 try
                 {
-                    _untaken.Remove(position - _untaken.Position);
                     foreach (var chunk in _untaken.Chunks)
                     {
                         await SendAgainAsync(chunk, send, window, stop).ConfigureAwait(false);
                     }
                     while (await ReadAsync(window, time, stop).ConfigureAwait(false) is > 0 and var count)
                     {
+                        Give();
                         // Before it is sent: who is cut off meanwhile may have it or not.
                         var chunk = _untaken.Add(_buffer.AsSpan(0, count));
                         await send(chunk, stop).ConfigureAwait(false);
@@ -62,12 +63,7 @@ internal sealed class OutputPipe(StreamTable table, string id, SafeFileHandle re
                     Give();
                 }
 
-                void Give()
-                {
-                    var taken = window.Taken;
-                    _untaken.Remove(taken - given);
-                    given = taken;
-                }
+                void Give() => _untaken.RemoveTo(begin + window.Taken);
             },
             cancellationToken);
 

@@ -27,17 +27,17 @@ internal sealed class UntakenOutput
         var chunk = bytes.ToArray();
         _chunks.AddLast(chunk);
         _length += chunk.Length;
-        Remove(Math.Max(0, _length - Limit));
+        RemoveTo(Position + _length - Limit);
         return chunk;
     }
 
-    /// <summary>So much of it, from its begin, is taken; more than there is had been given up.</summary>
-    internal void Remove(long count)
+    /// <summary>What comes before the position is taken, or given up.</summary>
+    internal void RemoveTo(long position)
     {
-        while (count > 0 && _chunks.First is { } first)
+        while (Position < position && _chunks.First is { } first)
         {
-            var part = (int)Math.Min(count, first.Value.Length - _offset);
-            (count, _offset, _length, Position) = (count - part, _offset + part, _length - part, Position + part);
+            var part = (int)Math.Min(position - Position, first.Value.Length - _offset);
+            (_offset, _length, Position) = (_offset + part, _length - part, Position + part);
             if (_offset == first.Value.Length)
             {
                 _chunks.RemoveFirst();
