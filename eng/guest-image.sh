@@ -24,10 +24,12 @@ multiarch=x86_64-linux-gnu loader=ld-linux-x86-64.so.2
 target=$(realpath -m "${KUASAR_GUEST:-$repo/artifacts/vmm/guest}")
 packages=$target/packages prefix=$target/prefix
 
-# In an order in which each finds what it needs. Those that a kernel has built in are not there as files.
+# In an order in which each finds what it needs. Those that a kernel has built in are not there as files. The last line is for containers that set up
+# networks of their own: nothing in the guest loads modules when they are asked for.
 modules=(
   virtio_ring virtio virtio_mmio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net virtio_console
   vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport fuse virtiofs overlay virtio_rng evdev button pvpanic pvpanic-mmio pvpanic-pci
+  llc stp bridge veth
 )
 # What is in the guest, and the libraries that crun is linked with; cpio and lz4 are for making it.
 debs=(
