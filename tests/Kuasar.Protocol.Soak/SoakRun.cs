@@ -65,7 +65,7 @@ internal sealed class SoakRun(SoakOptions options) : IDisposable
         }
         var running = legs.Select(leg => leg.RunAsync(stop.Token)).ToArray();
         var watch = Stopwatch.StartNew();
-        var (interval, next, cut, kill) = (TimeSpan.FromSeconds(Math.Min(10, options.Seconds / 12.0)), TimeSpan.Zero, 0, 1);
+        var (interval, next, cut, kill) = (TimeSpan.FromSeconds(Math.Min(10, options.Seconds / 40.0)), TimeSpan.Zero, 0, 1);
         while (watch.Elapsed < duration)
         {
             await Task.Delay(100);
