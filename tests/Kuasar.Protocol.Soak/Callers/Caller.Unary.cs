@@ -8,6 +8,8 @@ namespace Kuasar.Protocol.Soak;
 /// <content>Unary calls.</content>
 internal sealed partial class Caller
 {
+    private static long s_sizes;
+
     private async Task EchoAsync()
     {
         var message = Messages.Blob(Size());
@@ -80,8 +82,8 @@ internal sealed partial class Caller
     private async Task GiveTooLargeAsync() =>
         await _peer.GiveAsync(Messages.Text((Messages.Limit - 9).ToString(CultureInfo.InvariantCulture)));
 
-    // Mostly small, at times as large as can be.
-    private int Size() => _random.Next(5000) switch
+    // Mostly small, at times as large as can be: at first too, so that the buffers that are pooled for those are there before memory is judged.
+    private int Size() => Interlocked.Increment(ref s_sizes) <= 8 ? Messages.Limit - 64 : _random.Next(5000) switch
     {
         < 4500 => _random.Next(1000),
         < 4990 => _random.Next(64 << 10),
