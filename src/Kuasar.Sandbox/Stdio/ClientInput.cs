@@ -8,7 +8,6 @@ namespace Kuasar.Sandbox.Stdio;
 internal sealed class ClientInput : ClientStream
 {
     private readonly InputStage _stage;
-    private readonly bool _isFifo;
     private long _position;
 
     /// <param name="loop">Where it waits.</param>
@@ -19,7 +18,6 @@ internal sealed class ClientInput : ClientStream
     {
         _stage = stage;
         _position = stage.End;
-        _isFifo = Libc.IsFifo($"/proc/self/fd/{handle.DangerousGetHandle()}");
     }
 
     public override bool CanRead => true;
@@ -36,11 +34,11 @@ internal sealed class ClientInput : ClientStream
             lock (Sync)
             {
                 _ = Handle;
-                if (_isFifo && value > _stage.End)
+                if (IsFifo && value > _stage.End)
                 {
                     _stage.SkipTo(value);
                 }
-                _position = _isFifo ? Math.Max(value, _stage.Begin) : value;
+                _position = IsFifo ? Math.Max(value, _stage.Begin) : value;
             }
         }
     }
@@ -61,11 +59,11 @@ internal sealed class ClientInput : ClientStream
         {
             lock (Sync)
             {
-                if (_isFifo && _position == _stage.End && _stage.Fill(Handle, buffer.Length) is <= 0 and var result)
+                if (IsFifo && _position == _stage.End && _stage.Fill(Handle, buffer.Length) is <= 0 and var result)
                 {
                     return result;
                 }
-                var read = _isFifo ? _stage.Read(buffer.Span, _position) : RandomAccess.Read(Handle, buffer.Span, _position);
+                var read = IsFifo ? _stage.Read(buffer.Span, _position) : RandomAccess.Read(Handle, buffer.Span, _position);
                 _position += read;
                 return read;
             }

@@ -11,7 +11,6 @@ namespace Kuasar.Sandbox.Stdio;
 internal sealed class ClientOutput : ClientStream
 {
     private readonly OutputStage _stage;
-    private readonly bool _isFifo;
     private readonly Task _leftOver;
 
     /// <param name="loop">Where it waits.</param>
@@ -21,7 +20,6 @@ internal sealed class ClientOutput : ClientStream
         : base(loop, handle)
     {
         _stage = stage;
-        _isFifo = Libc.IsFifo($"/proc/self/fd/{handle.DangerousGetHandle()}");
         _leftOver = MoveAsync(CancellationToken.None);
     }
 
@@ -37,7 +35,7 @@ internal sealed class ClientOutput : ClientStream
         await _leftOver.WaitAsync(cancellationToken).ConfigureAwait(false);
         while (!buffer.IsEmpty)
         {
-            if (_isFifo)
+            if (IsFifo)
             {
                 // Empty already, unless an earlier write was cancelled.
                 await MoveAsync(cancellationToken).ConfigureAwait(false);

@@ -16,6 +16,9 @@ internal abstract class ClientStream(EventLoop loop, SafeFileHandle handle) : St
     /// <summary>Held during each use of the handle, so that none has an fd that is closed, or another's by now.</summary>
     protected Lock Sync { get; } = new();
 
+    /// <summary>Whether it can be spliced: a file in the fifo's place cannot.</summary>
+    protected bool IsFifo { get; } = Libc.IsFifo($"/proc/self/fd/{handle.DangerousGetHandle()}");
+
     /// <summary>The client's fifo or file.</summary>
     /// <exception cref="ObjectDisposedException">It is closed.</exception>
     protected SafeFileHandle Handle
