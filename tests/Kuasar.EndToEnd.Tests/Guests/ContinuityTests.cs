@@ -23,9 +23,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
 
         for (var i = 0; i < 3; i++)
         {
-            var sandboxer = Node.Sandboxer!.KeptProcessId;
-            Libc.Signal(sandboxer, Libc.SIGKILL);
-            await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+            await KillSandboxerAsync();
             await Within.UntilAsync(AnswersAsync, what: "the next one answers");
             await UnharmedAsync();
         }
@@ -33,7 +31,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
         File.Copy(Node.Program, copy, overwrite: true);
         foreach (var next in (string[])[copy, Node.Program])
         {
-            var (code, output) = await Commands.TryAsync(Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", next], null, TimeSpan.FromSeconds(60));
+            var (code, output) = await UpgradeAsync(next);
             Assert.True(code == 0, output);
             Assert.Equal(next, Proc.Program(Node.Sandboxer!.KeptProcessId));
             await UnharmedAsync();
@@ -92,20 +90,15 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
         for (var i = 0; i < 3; i++)
         {
             await Task.Delay(300);
-            var sandboxer = Node.Sandboxer!.KeptProcessId;
-            Libc.Signal(sandboxer, Libc.SIGKILL);
-            await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+            await KillSandboxerAsync();
             Assert.Equal(ProcessStatus.Running, (await container.Init.StateAsync()).Status);
         }
         // It answers calls before it has all of its routes, and is not to be replaced until then.
-        await Within.UntilAsync(async () => (await UpgradeAsync()).Code == 0, what: "the upgrade");
+        await Within.UntilAsync(async () => (await UpgradeAsync(Node.Program)).Code == 0, what: "the upgrade");
         await writing;
         await container.Init.CloseStdinAsync();
         Assert.Equal(0u, (await container.Init.WaitAsync()).ExitStatus);
         Assert.Equal(text, await container.Init.Output.ToEndAsync());
-
-        Task<(int Code, string Output)> UpgradeAsync() =>
-            Commands.TryAsync(Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", Node.Program], null, TimeSpan.FromSeconds(60));
 
         async Task WriteAsync()
         {
@@ -113,4 +106,14 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
             await input.WriteAsync(Encoding.ASCII.GetBytes(text)).AsTask().BoundAsync();
         }
     }
+
+    private async Task KillSandboxerAsync()
+    {
+        var sandboxer = Node.Sandboxer!.KeptProcessId;
+        Libc.Signal(sandboxer, Libc.SIGKILL);
+        await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+    }
+
+    private Task<(int Code, string Output)> UpgradeAsync(string binary) =>
+        Commands.TryAsync(Node.Program, ["upgrade", "--run-dir", Node.RunDirectory, "--binary", binary], null, TimeSpan.FromSeconds(60));
 }
