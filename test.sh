@@ -82,24 +82,51 @@ tell_tests() {
   printf '\n--- %s\n' "$name"
   cat "$log"
   if ! grep -qE ' Total: [0-9]+' "$log"; then
-    echo "$name ended without a summary, exit code $code"
+    unfinished+=("$name ended without a summary, exit code $code")
+    echo "${unfinished[-1]}"
     failed=$((failed + 1))
     return
   fi
   local bad=$(($(count Failed "$log") + $(count Errors "$log")))
   # A program that fails without a failed test (a fatal error on the way out) failed all the same.
-  [ $code = 0 ] || [ $bad != 0 ] || [ "$(count Total "$log")" = 0 ] || bad=1
+  if [ $code != 0 ] && [ $bad = 0 ] && [ "$(count Total "$log")" != 0 ]; then
+    unfinished+=("$name failed with exit code $code, though no test did")
+    bad=1
+  fi
   failed=$((failed + bad))
   skipped=$((skipped + $(count Skipped "$log")))
   passed=$((passed + $(count Total "$log") - $(count Failed "$log") - $(count Skipped "$log") - $(count 'Not Run' "$log")))
 }
 
-# The test's name and the line that follows it.
-skip_reasons() { awk '/ \[SKIP\]$/ { name = $1; getline; sub(/^ +/, ""); print "skipped " name ": " $0 }' "$@"; }
+# A test is told by its name and the line that follows it; several of one class with one reason by their class and number.
+skip_reasons() {
+  awk '/ \[SKIP\]$/ {
+    sub(/^ +/, ""); sub(/ \[SKIP\]$/, "")
+    name = class = $0
+    sub(/\(.*/, "", class); sub(/\.[^.]*$/, "", class)
+    getline; sub(/^ +/, "")
+    key = class SUBSEP $0
+    if (!(key in number)) { order[++keys] = key; reason[key] = $0; of[key] = class }
+    number[key]++; last[key] = name
+  }
+  END {
+    for (i = 1; i <= keys; i++) {
+      key = order[i]
+      print "skipped " (number[key] == 1 ? last[key] : number[key] " tests of " of[key]) ": " reason[key]
+    }
+  }' "$@"
+}
+
+# Each failed test or failed cleanup again, its first lines: who sees the end of a run only sees what failed.
+failures() {
+  awk '/^    [^ ].* \[FAIL\]$/ || /^    \[.* Failure.*\] / { left = 30; print FILENAME ":" }
+    /^ ? ? ? ?[^ ]/ && !/ \[FAIL\]$/ && !/^    \[.* Failure.*\] / { left = 0 }
+    left > 0 { print; left-- }' "$@"
+}
 
 if [ -n "$fast" ]; then export KUASAR_E2E_SKIP='test.sh --fast'; else prepare_end_to_end; fi
 build
-passed=0 failed=0 skipped=0 ran=()
+passed=0 failed=0 skipped=0 ran=() unfinished=()
 # It waits for its one guest, most of the time: beside the others. Not beside the end-to-end tests, whose limits are of seconds.
 beside=Kuasar.GuestAgent.Tests beside_pid='' beside_code=0
 for folder in tests/*.Tests; do
@@ -123,5 +150,7 @@ fi
 clean_testbed
 echo
 skip_reasons "${ran[@]}"
+failures "${ran[@]}"
+[ ${#unfinished[@]} = 0 ] || printf '%s\n' "${unfinished[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
