@@ -17,7 +17,6 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task A_guest_stands_still_while_it_is_paused_and_goes_on_thereafter()
     {
-        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
         var machine = await BootAsync();
         await _bench.RememberAsync(machine, "what was");
         await using var open = await machine.ConnectAsync(_bench.Port, TimeSpan.FromSeconds(5), Limit);
@@ -42,7 +41,6 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task Dials_that_wait_for_a_paused_machine_end_with_it_or_by_their_token()
     {
-        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
         var machine = await StartAsync();
         await machine.PauseAsync(Limit);
         using var cancel = new CancellationTokenSource();
@@ -57,7 +55,6 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task Pauses_and_dials_at_once_do_no_harm()
     {
-        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
         var machine = await BootAsync();
         using var done = new CancellationTokenSource();
         var dialling = Task.WhenAll(Enumerable.Range(0, 4).Select(async _ =>
@@ -79,7 +76,6 @@ public abstract partial class DriverConformance
     [Fact]
     public async Task Pauses_while_the_guest_talks_do_no_harm()
     {
-        Assert.SkipUnless(Can(VmCapabilities.Pause), "no pause");
         var machine = await BootAsync();
         var talking = Task.WhenAll(_bench.ListenToAsync(machine), _bench.ListenToAsync(machine));
         while (!talking.IsCompleted)

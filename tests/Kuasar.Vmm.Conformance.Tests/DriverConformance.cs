@@ -53,8 +53,9 @@ public abstract partial class DriverConformance : IAsyncDisposable
     private VmConfig Config() => _bench.Config(_scratch.Path("console"));
 
     // Where there are any: its daemon ends by itself then, and is not to be taken for the cause of its machine's end.
-    private VmConfig ConfigWithFolder() =>
-        Config() with { FileSystems = Can(VmCapabilities.FileSystem) ? [new VmFileSystem("share", "kuasar", _scratch.Folder("shared"))] : [] };
+    private VmConfig ConfigWithFolder() => Config() with { FileSystems = Can(VmCapabilities.FileSystem) ? [Folder()] : [] };
+
+    private VmFileSystem Folder() => new("share", "kuasar", _scratch.Folder("shared"));
 
     private VmEnvironment Environment(string? folder = null) => new(folder ?? _scratch.Path($"vm{Interlocked.Increment(ref _lastFolder)}"))
     {

@@ -2,14 +2,17 @@ using Kuasar.Vmm.ApiServers.OpenApi;
 
 namespace Kuasar.Vmm.Conformance.Tests.OpenApi;
 
-/// <summary>What the API servers hold drivers to, compared with the published files: names, types, what is required, and codes.</summary>
+/// <summary>
+/// What the API servers hold drivers to, compared with the published files: names, types, what is required, and codes. The files are the VMMs', so
+/// the comparison is made when asked for (CONTRIBUTING.md), as when a table is changed.
+/// </summary>
 public sealed class TablesTests
 {
-    [Fact]
+    [Fact(Explicit = true)]
     public void Cloud_Hypervisors_table_is_what_its_file_says() => Compare(
         CloudHypervisorTable.Table, OpenApiFile.Open("cloud-hypervisor.yaml", "vmm/src/api/openapi/cloud-hypervisor.yaml"));
 
-    [Fact]
+    [Fact(Explicit = true)]
     public void Firecrackers_table_is_what_its_file_says() => Compare(
         FirecrackerTable.Table,
         OpenApiFile.Open("firecracker.yaml", "src/firecracker/swagger/firecracker.yaml"),

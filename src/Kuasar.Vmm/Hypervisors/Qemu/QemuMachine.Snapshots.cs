@@ -37,10 +37,15 @@ internal sealed partial class QemuMachine
     // The daemons have state of their own, which they cannot give.
     private void RequireSaveable()
     {
-        var obstacle = Record.ContextId != 0 ? "vsock" : Record.Devices.FirstOrDefault(device => device.FileSystem is not null)?.Id;
-        if (obstacle is not null)
+        string[] daemons =
+        [
+            .. Record.ContextId != 0 ? ["vsock"] : Array.Empty<string>(),
+            .. Record.Devices.Where(device => device.FileSystem is not null).Select(device => device.Id),
+        ];
+        if (daemons.Length != 0)
         {
-            throw new VmException(VmError.Unsupported, $"QEMU cannot save or restore a machine with {obstacle}: its daemon's state is not QEMU's");
+            var what = string.Join(" and ", daemons);
+            throw new VmException(VmError.Unsupported, $"QEMU cannot save or restore a machine with {what}: a daemon's state is not QEMU's");
         }
         if (Record.Driver.ContainsKey(ResizedKey))
         {
