@@ -31,10 +31,24 @@ public sealed class ProcessBed : AgentBed
         _agent = new ChildProcess(
             Path.Combine(_folder, "agent.log"), "/usr/bin/unshare", "--mount", "--ipc", "--uts", "--",
             agent, "--listen", Socket, "--run-dir", Path.Combine(_folder, "run"), "--runtime", runtime!, "--debug");
-        for (var i = 0; !File.Exists(Socket); i++)
+        for (var i = 0; !await ListensAsync(); i++)
         {
             Assert.True(i < 500 && !_agent.HasExited, File.ReadAllText(Path.Combine(_folder, "agent.log")));
             await Task.Delay(20);
+        }
+    }
+
+    // The file is there before.
+    private async Task<bool> ListensAsync()
+    {
+        try
+        {
+            await (await DialAsync(CancellationToken.None)).DisposeAsync();
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
         }
     }
 
