@@ -29,6 +29,9 @@ public sealed partial class AgentClient : IAsyncDisposable
     /// <summary>What a guest dials at <see cref="VsockEndPoint.HostCid"/> when its agent serves; closed without a byte by either side.</summary>
     public const uint CallHomePort = 1026;
 
+    /// <summary>How often a clock is asked for when answers are late.</summary>
+    private const int ClockQuestions = 5;
+
     private readonly AgentChannel _channel;
     private readonly AgentClientOptions _options;
     private readonly ILogger _log;
@@ -88,21 +91,35 @@ public sealed partial class AgentClient : IAsyncDisposable
         await Sandbox.SetupSandboxAsync(request, Within(_options.SetupTimeout, cancellationToken)).ConfigureAwait(false);
     }
 
-    /// <summary>Sets the guest's clock by the host's, if it is off by more than the tolerance.</summary>
-    /// <returns>What the guest's clock lacked (negative: it was ahead), as exact as half the round trip.</returns>
+    /// <summary>
+    /// Sets the guest's clock by the host's, if it is off by more than the tolerance. A late answer tells little of a clock: the best of a few counts.
+    /// </summary>
+    /// <returns>What the guest's clock lacked (negative: it was ahead), as exact as half the shortest round trip.</returns>
     /// <exception cref="RpcException">The guest does not answer.</exception>
     public async Task<TimeSpan> SyncClockAsync(CancellationToken cancellationToken = default)
+    {
+        var tolerance = _options.ClockTolerance.Ticks * TimeSpan.NanosecondsPerTick;
+        var (best, shortest) = await AskClockAsync(cancellationToken).ConfigureAwait(false);
+        for (var asked = 1; asked < ClockQuestions && shortest / 2 > tolerance; asked++)
+        {
+            var (packet, roundTrip) = await AskClockAsync(cancellationToken).ConfigureAwait(false);
+            (best, shortest) = roundTrip < shortest ? (packet, roundTrip) : (best, shortest);
+        }
+        var delta = TimeSpan.FromTicks(best.Delta / TimeSpan.NanosecondsPerTick);
+        if (delta.Duration() > _options.ClockTolerance)
+        {
+            await Sandbox.SyncClockAsync(best, Within(_options.CheckTimeout, cancellationToken)).ConfigureAwait(false);
+        }
+        return delta;
+    }
+
+    private async Task<(SyncClockPacket Packet, long RoundTrip)> AskClockAsync(CancellationToken cancellationToken)
     {
         var packet = await Sandbox.SyncClockAsync(
             new SyncClockPacket { ClientSendTime = Clock.Now(_options.TimeProvider) }, Within(_options.CheckTimeout, cancellationToken)).ConfigureAwait(false);
         packet.ServerArriveTime = Clock.Now(_options.TimeProvider);
-        packet.Delta = Clock.Delta(packet);
-        var delta = TimeSpan.FromTicks(packet.Delta / TimeSpan.NanosecondsPerTick);
-        if (delta.Duration() > _options.ClockTolerance)
-        {
-            await Sandbox.SyncClockAsync(packet, Within(_options.CheckTimeout, cancellationToken)).ConfigureAwait(false);
-        }
-        return delta;
+        (packet.Delta, var roundTrip) = Clock.Measure(packet);
+        return (packet, roundTrip);
     }
 
     /// <summary>Sets the guest's clock now and again, until cancelled; failures are logged and tried again with the next round.</summary>

@@ -8,13 +8,19 @@ internal static class Clock
     /// <summary>Nanoseconds since 1970, in steps of 100.</summary>
     internal static long Now(TimeProvider time) => (time.GetUtcNow().UtcTicks - DateTime.UnixEpoch.Ticks) * TimeSpan.NanosecondsPerTick;
 
-    /// <summary>((c_send - c_arrive) + (s_arrive - s_send)) / 2: what the guest's clock lacks, when both ways take as long.</summary>
+    /// <summary>What an answer tells, in nanoseconds.</summary>
+    /// <returns>
+    /// Delta: ((c_send - c_arrive) + (s_arrive - s_send)) / 2, what the guest's clock lacks when both ways take as long. RoundTrip:
+    /// (s_arrive - c_send) - (s_send - c_arrive), the time of both ways; the delta is wrong by half of it at most.
+    /// </returns>
     /// <exception cref="InvalidDataException">The guest's times are absurd.</exception>
-    internal static long Delta(SyncClockPacket packet)
+    internal static (long Delta, long RoundTrip) Measure(SyncClockPacket packet)
     {
         try
         {
-            return checked((packet.ClientSendTime - packet.ClientArriveTime + (packet.ServerArriveTime - packet.ServerSendTime)) / 2);
+            return checked((
+                (packet.ClientSendTime - packet.ClientArriveTime + (packet.ServerArriveTime - packet.ServerSendTime)) / 2,
+                packet.ServerArriveTime - packet.ClientSendTime - (packet.ServerSendTime - packet.ClientArriveTime)));
         }
         catch (OverflowException)
         {

@@ -125,12 +125,23 @@ public sealed class CallTests
     }
 
     [Fact]
+    public async Task A_late_answer_sets_no_clock()
+    {
+        await using var guest = Guest.Booted();
+        guest.Sandbox.Late = new([TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(0.5)]);
+        await using var client = guest.Client(new AgentClientOptions { ClockTolerance = TimeSpan.FromMilliseconds(200), CheckTimeout = Wait.Limit });
+        var delta = await client.SyncClockAsync().Within();
+        Assert.InRange(delta.TotalMilliseconds, -200, 200);
+        Assert.Equal([0, 0, 0], guest.Sandbox.Deltas);
+    }
+
+    [Fact]
     public void A_clock_that_cannot_be_is_refused() =>
-        Assert.Throws<InvalidDataException>(() => Clock.Delta(new SyncClockPacket { ClientSendTime = long.MaxValue, ClientArriveTime = -1 }));
+        Assert.Throws<InvalidDataException>(() => Clock.Measure(new SyncClockPacket { ClientSendTime = long.MaxValue, ClientArriveTime = -1 }));
 
     [Fact]
     public void The_delta_is_that_of_the_precision_time_protocol() => Assert.Equal(
-        128, Clock.Delta(new SyncClockPacket { ClientSendTime = 231, ClientArriveTime = 135, ServerSendTime = 137, ServerArriveTime = 298 }));
+        (128, 65), Clock.Measure(new SyncClockPacket { ClientSendTime = 231, ClientArriveTime = 135, ServerSendTime = 137, ServerArriveTime = 298 }));
 
     [Fact]
     public async Task The_clock_is_kept_until_cancelled_whatever_fails()

@@ -58,6 +58,9 @@ internal sealed class GuestSandbox : SandboxService.SandboxServiceBase
     /// <summary>What the guest's clock is ahead.</summary>
     public TimeSpan Ahead { get; set; }
 
+    /// <summary>What each of the next answers about the clock waits for, once it knows the time.</summary>
+    public Queue<TimeSpan> Late { get; set; } = new();
+
     public List<long> Deltas { get; } = [];
 
     public int EventCallsWaiting;
@@ -70,18 +73,22 @@ internal sealed class GuestSandbox : SandboxService.SandboxServiceBase
         return Task.FromResult(new Empty());
     }
 
-    public override Task<SyncClockPacket> SyncClock(SyncClockPacket request, ServerCallContext context)
+    public override async Task<SyncClockPacket> SyncClock(SyncClockPacket request, ServerCallContext context)
     {
         Deltas.Add(request.Delta);
         if (request.Delta != 0)
         {
             Ahead += TimeSpan.FromTicks(request.Delta / 100);
-            return Task.FromResult(request);
+            return request;
         }
         var now = Clock.Now(TimeProvider.System) + (Ahead.Ticks * 100);
         var answer = request.Clone();
         (answer.ClientArriveTime, answer.ServerSendTime) = (now, now);
-        return Task.FromResult(answer);
+        if (Late.TryDequeue(out var late))
+        {
+            await Task.Delay(late, context.CancellationToken);
+        }
+        return answer;
     }
 
     public override async Task<Envelope> GetEvents(Empty request, ServerCallContext context)
