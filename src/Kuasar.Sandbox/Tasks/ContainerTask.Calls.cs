@@ -153,7 +153,7 @@ internal sealed partial class ContainerTask
     {
         _resources.NoteOutcome(record =>
         {
-            if ((execId.Length == 0 ? record.Stdio : record.Execs.FirstOrDefault(exec => exec.Id == execId)?.Stdio) is { } stdio)
+            if ((execId.Length == 0 ? record.Stdio : TaskResources.ExecOf(record, execId)?.Stdio) is { } stdio)
             {
                 stdio.StdinClosed = true;
             }

@@ -254,7 +254,13 @@ internal sealed partial class ContainerTask
         await exec.CloseAsync().ConfigureAwait(false);
         ExitStatus? exit = exec.State == ProcessState.Stopped ? exec.Exit.Result : null;
         exec.Forget(_context.Time.GetUtcNow());
-        _resources.NoteOutcome(record => record.Execs.Remove(record.Execs.FirstOrDefault(one => one.Id == execId)));
+        _resources.NoteOutcome(record =>
+        {
+            if (TaskResources.ExecOf(record, execId) is { } gone)
+            {
+                record.Execs.Remove(gone);
+            }
+        });
         _execs.TryRemove(new(execId, exec));
         return (exec.ProcessId, exit);
     }

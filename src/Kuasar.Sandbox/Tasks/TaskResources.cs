@@ -100,10 +100,13 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
         }
     }
 
+    /// <summary>Null: the record has none of this id.</summary>
+    internal static ExecRecord? ExecOf(TaskRecord record, string execId) => record.Execs.FirstOrDefault(exec => exec.Id == execId);
+
     /// <summary>As <see cref="Note"/>, of one exec.</summary>
     internal void NoteExec(string execId, Action<ExecRecord> change) => Note(record =>
     {
-        if (record.Execs.FirstOrDefault(exec => exec.Id == execId) is { } exec)
+        if (ExecOf(record, execId) is { } exec)
         {
             change(exec);
         }
@@ -119,7 +122,7 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
         {
             (record.State, record.Exit) = (TaskRecord.Types.State.Stopped, exit);
         }
-        else if (record.Execs.FirstOrDefault(exec => exec.Id == execId) is { } exec)
+        else if (ExecOf(record, execId) is { } exec)
         {
             (exec.State, exec.Exit) = (TaskRecord.Types.State.Stopped, exit);
         }
@@ -128,7 +131,7 @@ internal sealed partial class TaskResources(string folder, TaskRecord record, IL
     /// <summary>Writes down that containerd has taken the event of an exit.</summary>
     internal void NoteExitTold(string execId) => NoteOutcome(record =>
     {
-        if ((execId.Length == 0 ? record.Exit : record.Execs.FirstOrDefault(exec => exec.Id == execId)?.Exit) is { } exit)
+        if ((execId.Length == 0 ? record.Exit : ExecOf(record, execId)?.Exit) is { } exit)
         {
             exit.Told = true;
         }
