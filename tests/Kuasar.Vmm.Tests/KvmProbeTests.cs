@@ -4,6 +4,17 @@ namespace Kuasar.Vmm.Tests;
 
 public sealed class KvmProbeTests
 {
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task WhatAMachineOfAnEarlierLifeRunsWithIsNotTriedAgain(bool isUsed)
+    {
+        var probe = new KvmProbe(new QemuOptions());
+        probe.Learn(isUsed);
+        probe.Learn(!isUsed);
+        Assert.Equal(isUsed, await probe.IsUsedAsync("/kernel", "/console", _ => throw new InvalidOperationException("it is tried"), CancellationToken.None));
+    }
+
     /// <summary>Two machines are booted at once, and the one that tries KVM for both ends: that is not the other's end.</summary>
     [Fact]
     public async Task TheNextTriesWhenTheFirstHasEnded()

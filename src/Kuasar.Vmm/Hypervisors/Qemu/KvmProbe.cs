@@ -2,7 +2,7 @@ namespace Kuasar.Vmm.Hypervisors.Qemu;
 
 /// <summary>
 /// Whether KVM runs guests here: /dev/kvm may be there, and take a guest, and then interpret its kernel a hundred times slower than emulation. So a
-/// kernel is booted that finds no root, panics, and says so; once in a hypervisor's life. Thread-safe.
+/// kernel is booted that finds no root, panics, and says so; once in a hypervisor's life, and not where a machine of an earlier life can tell. Thread-safe.
 /// </summary>
 internal sealed class KvmProbe(QemuOptions options)
 {
@@ -43,6 +43,15 @@ internal sealed class KvmProbe(QemuOptions options)
         }
 
         async Task<bool> ProbeAsync() => await tryAsync(Arguments(kernel, console)).ConfigureAwait(false) && HasPanicked(console);
+    }
+
+    /// <summary>What a machine that was taken over runs with.</summary>
+    internal void Learn(bool isUsed)
+    {
+        lock (_lock)
+        {
+            _probe ??= Task.FromResult(isUsed);
+        }
     }
 
     private List<string> Arguments(string kernel, string console) =>

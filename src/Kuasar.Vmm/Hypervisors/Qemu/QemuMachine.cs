@@ -9,7 +9,7 @@ namespace Kuasar.Vmm.Hypervisors.Qemu;
 /// <summary>A machine of QEMU: its process, and vhost-device-vsock and a virtiofsd for each shared folder beside it.</summary>
 internal sealed partial class QemuMachine : VirtualMachine
 {
-    private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized";
+    private const string ProbeRole = "kvm-probe", PortsKey = "ports", ResizedKey = "resized", KvmKey = "kvm";
 
     private readonly QemuOptions _options;
     private readonly KvmProbe _kvm;
@@ -34,6 +34,10 @@ internal sealed partial class QemuMachine : VirtualMachine
     {
         (_options, _kvm) = (options, kvm);
         _events = new QmpEvents(() => _ = LookAsync());
+        if (record.Driver.TryGetValue(KvmKey, out var kvmUsed))
+        {
+            _kvm.Learn(bool.Parse(kvmUsed));
+        }
     }
 
     private VmDeviceRecord Entry(string id) => Record.Devices.First(device => device.Id == id);
@@ -88,6 +92,7 @@ internal sealed partial class QemuMachine : VirtualMachine
         MakeConsoleLog();
         var console = Environment.PathOf("kvm-probe-console.log");
         var kvm = await _kvm.IsUsedAsync(config.Kernel, console, arguments => ProbeAsync(arguments, cancellationToken), cancellationToken).ConfigureAwait(false);
+        Record.Driver[KvmKey] = kvm.ToString();
         var daemons = config.FileSystems.ToDictionary(
             share => share.Id, share => StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken));
         if (config.Vsock is { } vsock)
