@@ -12,7 +12,7 @@ public sealed partial class ProcessStdio
     /// </summary>
     internal static ProcessStdio Recover(StdioEnvironment environment, StdioAddresses addresses, string name, bool stdinClosed, bool remote = false)
     {
-        var stdio = new ProcessStdio(environment, addresses, name);
+        var stdio = new ProcessStdio(environment, addresses, name) { _isRecovered = true };
         Try(() => stdio.RecoverStdin(StdioAddress.Parse(addresses.Stdin), stdinClosed));
         Try(() => stdio.RecoverOutput(StdioAddress.Parse(addresses.Stdout)));
         if (addresses.Terminal && !remote)

@@ -16,7 +16,8 @@ public sealed partial class ProcessStdio
     /// process has ended. Its Position is how much was read of it, in all lives of the sandboxer. An author who is told how much the process has taken
     /// sets it to that, at most 128 KiB back: what was under way when a sandboxer was killed, or a connection lost, is read again.
     /// </summary>
-    /// <exception cref="IOException">It cannot be opened again: the client has gone.</exception>
+    /// <remarks>The input of a client that has gone with its fifo is at its end.</remarks>
+    /// <exception cref="IOException">It cannot be opened.</exception>
     public Stream? OpenInput()
     {
         var address = StdioAddress.Parse(_addresses.Stdin);
@@ -24,7 +25,9 @@ public sealed partial class ProcessStdio
         {
             return null;
         }
-        var handle = (Terminal ? _relayInput : Stdin) is { } open ? Libc.Duplicate(open) : Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK);
+        var handle = (Terminal ? _relayInput : Stdin) is { } open
+            ? Libc.Duplicate(open)
+            : OpenAgain(() => Libc.Open(address.Path, Libc.O_RDONLY | Libc.O_NONBLOCK));
         return Remember(new ClientInput(_environment.Loop, NonBlocking(handle), new InputStage(FindOrKeep(StageName(InputName), InputStage.NewFile))));
     }
 
@@ -33,7 +36,8 @@ public sealed partial class ProcessStdio
     /// more: only then the client may see the end. Its Position is how much the client has been given, in all lives of the sandboxer: what is
     /// written is to follow that. It may be less where that went with a keeper, never more.
     /// </summary>
-    /// <exception cref="IOException">It cannot be opened again: the client has gone.</exception>
+    /// <remarks>A client that has gone with its fifo takes everything.</remarks>
+    /// <exception cref="IOException">It cannot be opened.</exception>
     public Stream? OpenOutput() => OpenRemote(Terminal ? _relayOutput : Stdout, _addresses.Stdout, OutputName);
 
     /// <inheritdoc cref="OpenOutput()"/>
@@ -49,9 +53,21 @@ public sealed partial class ProcessStdio
         }
         // What an earlier life has kept, so that the client did not see the end with it.
         open ??= _writers.TryGetValue(address.Path, out var kept) ? _environment.Handles.TryFind(kept) : null;
-        var handle = NonBlocking(open is not null ? Libc.Duplicate(open) : OpenOutputAt(address)!);
+        var handle = NonBlocking(open is not null ? Libc.Duplicate(open) : OpenAgain(() => OpenOutputAt(address)!));
         var stage = new OutputStage(FindOrKeep(NoteName(name), OutputStage.NewNote), FindOrKeep(StageName(name), OutputStage.NewPipe));
         return Remember(new ClientOutput(_environment.Loop, handle, stage));
+    }
+
+    private SafeFileHandle OpenAgain(Func<SafeFileHandle> open)
+    {
+        try
+        {
+            return open();
+        }
+        catch (LinuxException e) when (_isRecovered && e.Errno == Libc.ENOENT)
+        {
+            return Libc.Open("/dev/null", Libc.O_RDWR);
+        }
     }
 
     private T Remember<T>(T stream) where T : ClientStream

@@ -28,6 +28,7 @@ public sealed partial class ProcessStdio : IAsyncDisposable
     private SafeFileHandle? _relayOutput;
     private readonly List<OutputPipe> _outputPipes = [];
     private InputPipe? _inputPipe;
+    private bool _isRecovered;
 
     private ProcessStdio(StdioEnvironment environment, StdioAddresses addresses, string name)
     {

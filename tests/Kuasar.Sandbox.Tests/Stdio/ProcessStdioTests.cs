@@ -36,6 +36,21 @@ public sealed class ProcessStdioTests : IDisposable
     private static Task<string> ReadToEndAsync(SafeFileHandle reader) =>
         Task.Run(() => Encoding.UTF8.GetString(Libc.ReadToEnd(reader, 1 << 20, "fifo"))).InTime();
 
+    /// <summary>As containerd does with a container whose start was Unavailable.</summary>
+    [Fact]
+    public async Task The_streams_of_a_client_that_has_gone_with_its_fifos_take_all_and_give_none()
+    {
+        await using var stdio = ProcessStdio.Recover(
+            _bed.Stdio, new StdioAddresses(_bed.PathOf("in"), _bed.PathOf("out"), "fifo://" + _bed.PathOf("err"), false), "ns/one", stdinClosed: false, remote: true);
+        Assert.Equal(0, await stdio.OpenInput()!.ReadAsync(new byte[10]).AsTask().InTime());
+        foreach (var stream in (Stream?[])[stdio.OpenOutput(), stdio.OpenError()])
+        {
+            await stream!.WriteAsync(new byte[200_000]).AsTask().InTime();
+            Assert.Equal(200_000, stream.Position);
+        }
+        Assert.False(File.Exists(_bed.PathOf("out")));
+    }
+
     [Fact]
     public async Task A_reader_may_leave_and_come_back_and_sees_the_end_with_the_process()
     {
