@@ -84,7 +84,7 @@ removal() {
   demo_cri down
   expect "tasks" 0 "$(timeout 20 ctr -n k8s.io tasks ls -q | wc -l)"
   expect "children of the keeper: the sandboxer" 1 "$(cat /proc/"$sandboxer_pid"/task/*/children | wc -w)"
-  expect "links to machines' folders" 0 "$(find "$run_dir/vm" -mindepth 1 | wc -l)"
+  expect "links to pods' folders" 0 "$(find "$run_dir/l" -mindepth 1 | wc -l)"
   end_sandboxer
   expect "mounts below the run folder" 0 "$(grep -c " $KUASAR_TESTBED_RUN/sandboxer/" /proc/self/mounts || true)"
   eng/containerd.sh clean

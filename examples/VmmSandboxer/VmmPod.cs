@@ -18,7 +18,7 @@ namespace VmmSandboxer;
 /// A pod in a machine of its own. Its containers' files are in a folder that the guest sees; its network is the guest's; its containers are
 /// tasks of the agent in there.
 /// </summary>
-internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hypervisor hypervisor, GuestDefaults defaults, string link) : Sandbox
+internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hypervisor hypervisor, GuestDefaults defaults) : Sandbox
 {
     private static readonly TimeSpan BootLimit = TimeSpan.FromSeconds(60), StopLimit = TimeSpan.FromSeconds(10), ClockPeriod = TimeSpan.FromSeconds(60);
 
@@ -33,10 +33,11 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
 
     public override Task<ExitStatus> Exited => ExitedAsync();
 
-    private VmEnvironment Environment => new(link)
+    private VmEnvironment Environment => new(Path.Combine(spec.GetShortDirectory(), "vm"))
     {
         Processes = new HostVmProcesses(services.Processes, spec),
         Save = record => spec.Save(record),
+        HoldConnection = services.HoldConnection,
         LoggerFactory = services.LoggerFactory,
         TimeProvider = services.TimeProvider,
     };
@@ -45,7 +46,6 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
     {
         _files.Write();
         _share.Make();
-        MakeLink();
         using var network = spec.NetworkNamespace is { Length: > 0 } path ? await GuestNetwork.AttachAsync(path) : GuestNetwork.None;
         var config = ConfigFor(network);
         _machine = hypervisor.Create(config, Environment);
@@ -242,22 +242,7 @@ internal sealed class VmmPod(SandboxSpec spec, SandboxerServices services, Hyper
             await GuestNetwork.DetachAsync(path);
         }
         _share.RemoveAll();
-        File.Delete(link);
         _ending.Dispose();
         await base.DisposeAsync();
-    }
-
-    private void MakeLink()
-    {
-        const UnixFileMode OnlyOurs = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-        var target = Directory.CreateDirectory(Path.Combine(spec.WorkDirectory, "vm"), OnlyOurs).FullName;
-        var links = Directory.CreateDirectory(Path.GetDirectoryName(link)!, OnlyOurs);
-        // Those of pods that were removed while no sandboxer ran lead nowhere.
-        foreach (var stale in links.EnumerateFileSystemInfos().Where(entry => !Path.Exists(entry.ResolveLinkTarget(returnFinalTarget: false)?.FullName)))
-        {
-            stale.Delete();
-        }
-        File.Delete(link);
-        File.CreateSymbolicLink(link, target);
     }
 }

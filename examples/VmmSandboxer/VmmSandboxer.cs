@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Kuasar.Sandbox;
 using Kuasar.Vmm;
 
@@ -33,10 +31,5 @@ internal sealed class VmmSandboxer(Hypervisor hypervisor, GuestDefaults defaults
         return pod;
     }
 
-    private VmmPod NewPod(SandboxSpec spec)
-    {
-        // A unix socket's path has 107 bytes, and a sandbox's folder with its id may have as many: so the machine gets there by a link.
-        var name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{spec.Instance}/{spec.Namespace}/{spec.Id}")))[..16];
-        return new VmmPod(spec, Services, hypervisor, defaults, Path.Combine(Services.RunDirectory, "vm", name));
-    }
+    private VmmPod NewPod(SandboxSpec spec) => new(spec, Services, hypervisor, defaults);
 }

@@ -69,7 +69,7 @@ public sealed partial class SandboxerHost : IAsyncDisposable
         _handles = _keeper is null ? new HandleStore() : null;
         _transports = (ITransports?)_keeper?.Transports ?? new UnixTransports(loggers);
         var processes = new HostProcesses(_reaper);
-        sandboxer.Services = new SandboxerServices(processes, loggers, time, _paths.Run);
+        sandboxer.Services = new SandboxerServices(processes, loggers, time, _paths.Run, _keeper is null ? null : _keeper.Handles.Hold);
 
         var registry = new TaskRegistry();
         _consoleDirectory = Path.Combine(_paths.Run, "c");

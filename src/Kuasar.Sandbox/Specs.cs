@@ -31,6 +31,13 @@ public sealed class SandboxSpec
     public required string WorkDirectory { get; init; }
 
     /// <summary>
+    /// Another, short path to <see cref="WorkDirectory"/>: a unix socket's path has at most 107 bytes, which the sandbox's id alone may fill. It
+    /// is 19 bytes longer than the run directory's, and always the same; it is made when it is first asked for, and goes with the folder.
+    /// </summary>
+    /// <exception cref="IOException">It could not be made.</exception>
+    public string GetShortDirectory() => Folder?.Link() ?? WorkDirectory;
+
+    /// <summary>
     /// The pod as the CRI describes it, on the routes of the Sandbox API; null for a sandbox that containerd does not know of (podsandbox
     /// and <c>ctr</c>), or when a client other than the CRI made it.
     /// </summary>

@@ -221,7 +221,7 @@ public abstract partial class VirtualMachine : IAsyncDisposable
     {
         var endPoint = EndPoint(port);
         using var pass = await _dials.EnterAsync(cancellationToken).ConfigureAwait(false);
-        return await endPoint.ConnectAsync(timeout, cancellationToken).ConfigureAwait(false);
+        return await endPoint.ConnectAsync(timeout, Environment.HoldConnection, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task InTurnAsync(string verb, VmCapabilities needs, VmState[] states, Func<Task> action, CancellationToken cancellationToken)

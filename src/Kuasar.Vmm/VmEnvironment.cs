@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kuasar.Vmm.Contracts;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Logging;
@@ -16,6 +17,12 @@ public sealed record VmEnvironment(string WorkDirectory)
 
     /// <summary>Given the record after every change, the machine's to go on with: to be written down before it returns. It must not call the machine.</summary>
     public Action<VmRecord>? Save { get; init; }
+
+    /// <summary>
+    /// Has somebody else keep a connection open until the result is disposed, should this process end before. vhost-device-vsock serves nobody any
+    /// more when the one who dials is gone before the guest answers: so dials are held. Null: nobody does.
+    /// </summary>
+    public Func<SafeHandle, IDisposable?>? HoldConnection { get; init; }
 
     /// <summary>Where logs go.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;

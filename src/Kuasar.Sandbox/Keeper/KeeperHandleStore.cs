@@ -1,4 +1,7 @@
 using System.Collections.Concurrent;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Kuasar.Linux;
 using Kuasar.Sandbox.Stdio;
 using Microsoft.Win32.SafeHandles;
 
@@ -7,8 +10,12 @@ namespace Kuasar.Sandbox.Keeper;
 /// <summary>Handles of which the keeper has a copy, so that they live longer than this process. Thread-safe.</summary>
 internal sealed class KeeperHandleStore(KeeperSession session) : IHandleStore, IDisposable
 {
+    /// <summary>The names of connections that must not break off with this process.</summary>
+    private const string HeldPrefix = "held/";
+
     private readonly HandleStore _own = new();
     private readonly ConcurrentDictionary<string, bool> _unclaimed = new(StringComparer.Ordinal);
+    private int _lastHeld;
 
     public void Keep(string name, SafeFileHandle handle)
     {
@@ -28,6 +35,15 @@ internal sealed class KeeperHandleStore(KeeperSession session) : IHandleStore, I
         session.Send(writer => writer.Begin(PacketKind.Drop).Text(name));
     }
 
+    /// <summary>As <see cref="SandboxerServices.HoldConnection"/>.</summary>
+    internal IDisposable Hold(SafeHandle socket)
+    {
+        var name = string.Create(CultureInfo.InvariantCulture, $"{HeldPrefix}{Environment.ProcessId}.{Interlocked.Increment(ref _lastHeld)}");
+        using var borrowed = new SafeFileHandle(socket.DangerousGetHandle(), ownsHandle: false);
+        session.Send(writer => writer.Begin(PacketKind.Store).Text(name), borrowed);
+        return new Held(session, name);
+    }
+
     /// <summary>What an earlier sandboxer kept. Before our turn comes.</summary>
     internal void Restore(string name, SafeFileHandle handle)
     {
@@ -40,10 +56,20 @@ internal sealed class KeeperHandleStore(KeeperSession session) : IHandleStore, I
     {
         foreach (var name in _unclaimed.Keys)
         {
+            if (name.StartsWith(HeldPrefix, StringComparison.Ordinal) && _own.TryFind(name) is { } socket)
+            {
+                // Or its other end would read an error, not an end.
+                Libc.ReadAway(socket);
+            }
             Forget(name);
         }
         _unclaimed.Clear();
     }
 
     public void Dispose() => _own.Dispose();
+
+    private sealed class Held(KeeperSession session, string name) : IDisposable
+    {
+        public void Dispose() => session.Send(writer => writer.Begin(PacketKind.Drop).Text(name));
+    }
 }

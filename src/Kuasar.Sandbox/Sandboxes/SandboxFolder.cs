@@ -75,6 +75,32 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
         }
     }
 
+    /// <summary>A short path to the folder, which goes with it.</summary>
+    /// <exception cref="IOException">The link could not be made, or this name is another sandbox's.</exception>
+    internal string Link()
+    {
+        lock (_lock)
+        {
+            if (!_written)
+            {
+                // Without a record, nobody would know of the link.
+                Write();
+            }
+            var link = DomainPaths.LinkTo(path);
+            var target = new FileInfo(link).LinkTarget;
+            if (target is not null && target != path)
+            {
+                throw new IOException($"{link} leads to {target}, not to {path}");
+            }
+            if (target is null)
+            {
+                Libc.CreateFolders(System.IO.Path.GetDirectoryName(link)!, DomainPaths.FolderMode);
+                File.CreateSymbolicLink(link, path);
+            }
+            return link;
+        }
+    }
+
     /// <summary>Undoes what is recorded and removes the folder. May be repeated.</summary>
     /// <exception cref="IOException">Something is left; the record is kept.</exception>
     internal async Task ReleaseAsync()
@@ -96,7 +122,7 @@ internal sealed class SandboxFolder(string path, SandboxRecord record)
         {
             throw new IOException(string.Join("; ", problems));
         }
-        RecordFile.RemoveWithFolder(SandboxRecordFile.PathIn(path));
+        SandboxRecordFile.RemoveWithFolder(path);
     }
 
     private void Write()

@@ -62,7 +62,7 @@ internal sealed partial class SandboxLeftovers(DomainPaths paths, TaskRegistry t
         }
         if (ended)
         {
-            RecordFile.RemoveWithFolder(SandboxRecordFile.PathIn(folder));
+            SandboxRecordFile.RemoveWithFolder(folder);
             Removed(logger, record.Namespace, record.Id);
         }
         return ended;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Text;
 using Kuasar.Linux;
 
@@ -21,9 +22,10 @@ internal static class HybridVsock
     private const int MaxReply = 32;
     private static readonly TimeSpan s_backlogPause = TimeSpan.FromMilliseconds(2);
 
-    internal static async ValueTask<VsockStream> ConnectAsync(VsockEndPoint endPoint, CancellationToken cancellationToken)
+    internal static async ValueTask<VsockStream> ConnectAsync(VsockEndPoint endPoint, Func<SafeHandle, IDisposable?>? hold, CancellationToken cancellationToken)
     {
-        var stream = new VsockStream(await OpenAsync(endPoint, cancellationToken).ConfigureAwait(false), endPoint);
+        var (socket, held) = await OpenAsync(endPoint, hold, cancellationToken).ConfigureAwait(false);
+        var stream = new VsockStream(socket, endPoint);
         try
         {
             // There is room in a fresh socket.
@@ -33,7 +35,8 @@ internal static class HybridVsock
         }
         catch (OperationCanceledException)
         {
-            _ = AbandonAsync(stream, endPoint);
+            (var abandoned, held) = (held, null);
+            _ = AbandonAsync(stream, abandoned, endPoint);
             throw;
         }
         catch (VsockException error) when (error.Reason == VsockFailure.Lost)
@@ -47,11 +50,16 @@ internal static class HybridVsock
             await stream.DisposeAsync().ConfigureAwait(false);
             throw;
         }
+        finally
+        {
+            held?.Dispose();
+        }
     }
 
     /// <summary>Closes a dial that nobody waits for any more once it is answered; the end of its hypervisor is an answer as well.</summary>
-    private static async Task AbandonAsync(VsockStream stream, VsockEndPoint endPoint)
+    private static async Task AbandonAsync(VsockStream stream, IDisposable? held, VsockEndPoint endPoint)
     {
+        using (held)
         await using (stream.ConfigureAwait(false))
         {
             try
@@ -65,33 +73,40 @@ internal static class HybridVsock
         }
     }
 
-    private static async ValueTask<Socket> OpenAsync(VsockEndPoint endPoint, CancellationToken cancellationToken)
+    private static async ValueTask<(Socket Socket, IDisposable? Held)> OpenAsync(
+        VsockEndPoint endPoint, Func<SafeHandle, IDisposable?>? hold, CancellationToken cancellationToken)
     {
         var address = new UnixDomainSocketEndPoint(endPoint.Path!);
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
+            IDisposable? held = null;
             try
             {
+                // Before it is connected: from then on the daemon must not lose it.
+                held = hold?.Invoke(socket.SafeHandle);
                 // A unix socket connects at once or not at all. Not ConnectAsync: it would leave the socket in .NET's event loop.
                 socket.Connect(address);
-                return socket;
+                return (socket, held);
             }
             catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
             {
                 // The backlog is full: the hypervisor lives.
                 socket.Dispose();
+                held?.Dispose();
                 await Task.Delay(s_backlogPause, cancellationToken).ConfigureAwait(false);
             }
             catch (SocketException error)
             {
                 socket.Dispose();
+                held?.Dispose();
                 throw new VsockException(VsockFailure.NoHypervisor, $"{endPoint}: no hypervisor answers there ({error.Message})", error);
             }
             catch
             {
                 socket.Dispose();
+                held?.Dispose();
                 throw;
             }
         }

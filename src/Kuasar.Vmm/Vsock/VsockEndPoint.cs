@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Kuasar.Vmm.Vsock;
 
 namespace Kuasar.Vmm;
@@ -92,7 +93,10 @@ public sealed record VsockEndPoint
     /// A guest that is paused does not answer; <see cref="VirtualMachine.ConnectAsync"/> waits. An attempt that was given up stays open until it is
     /// answered, or the hypervisor ends, as vhost-device-vsock panics when it is to answer nobody.
     /// </remarks>
-    public async ValueTask<VsockStream> ConnectAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+    public ValueTask<VsockStream> ConnectAsync(TimeSpan timeout, CancellationToken cancellationToken = default) => ConnectAsync(timeout, null, cancellationToken);
+
+    /// <summary>As the other; held meanwhile, as <see cref="VmEnvironment.HoldConnection"/> is.</summary>
+    internal async ValueTask<VsockStream> ConnectAsync(TimeSpan timeout, Func<SafeHandle, IDisposable?>? hold, CancellationToken cancellationToken)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         deadline.CancelAfter(timeout);
@@ -100,7 +104,7 @@ public sealed record VsockEndPoint
         {
             return Path is null
                 ? await NativeVsock.ConnectAsync(this, deadline.Token).ConfigureAwait(false)
-                : await HybridVsock.ConnectAsync(this, deadline.Token).ConfigureAwait(false);
+                : await HybridVsock.ConnectAsync(this, hold, deadline.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

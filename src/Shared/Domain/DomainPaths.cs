@@ -12,6 +12,7 @@ namespace Kuasar.Domain;
 /// RUN/s/HASH.sock                     what one containerd talks to, for one of its namespaces; HASH.pb says whose it is
 /// RUN/tasks/INSTANCE/NAMESPACE/ID/    one task: task.pb and the runtime's files
 /// RUN/sandboxes/INSTANCE/NAMESPACE/ID/ one sandbox: sandbox.pb and its author's files
+/// RUN/l/HASH                          a link to a sandbox's folder, where its author wants a short path
 /// RUN/quarantine/                     what could not be read, for a person to look at
 /// </code>
 /// INSTANCE is short for containerd's gRPC address, so that several containerds can share a domain.
@@ -49,6 +50,15 @@ internal sealed class DomainPaths(string runFolder)
 
     internal string SandboxFolder(string containerdAddress, string containerdNamespace, string id) =>
         Path.Combine(NamespaceFolder(Sandboxes, containerdAddress, containerdNamespace), Checked(id));
+
+    /// <summary>Where a link to this folder of a sandbox is, if there is one.</summary>
+    internal static string LinkTo(string sandboxFolder)
+    {
+        var (id, parent) = (Path.GetFileName(sandboxFolder), Path.GetDirectoryName(sandboxFolder)!);
+        var (name, instance) = (Path.GetFileName(parent), Path.GetDirectoryName(parent)!);
+        var run = Path.GetDirectoryName(Path.GetDirectoryName(instance))!;
+        return Path.Combine(run, "l", Hash($"{Path.GetFileName(instance)}/{name}/{id}"));
+    }
 
     /// <summary>Of <see cref="Tasks"/> or <see cref="Sandboxes"/>, what one containerd has in one namespace.</summary>
     internal static string NamespaceFolder(string all, string containerdAddress, string containerdNamespace) =>

@@ -20,6 +20,18 @@ internal static class SandboxRecordFile
         return RecordFile.CheckPlace(record, sandboxFolder, record?.ContainerdAddress, record?.Namespace, record?.Id);
     }
 
+    /// <summary>Removes the folder and the link to it, the record last.</summary>
+    /// <exception cref="IOException">Something could not be removed.</exception>
+    internal static void RemoveWithFolder(string sandboxFolder)
+    {
+        var link = DomainPaths.LinkTo(sandboxFolder);
+        if (new FileInfo(link).LinkTarget == sandboxFolder)
+        {
+            File.Delete(link);
+        }
+        RecordFile.RemoveWithFolder(PathIn(sandboxFolder));
+    }
+
     /// <summary>Puts a record that cannot be read where a person finds it; returns its new path.</summary>
     internal static string Quarantine(DomainPaths paths, string sandboxFolder) =>
         RecordFile.Quarantine(paths, paths.Sandboxes, PathIn(sandboxFolder));

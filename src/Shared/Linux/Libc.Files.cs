@@ -81,6 +81,15 @@ internal static unsafe partial class Libc
         }
     }
 
+    /// <summary>Takes what waits in a pipe, fifo or socket, for nobody.</summary>
+    internal static void ReadAway(SafeFileHandle handle)
+    {
+        Span<byte> buffer = stackalloc byte[4096];
+        while (BytesAvailable(handle) > 0 && Read(handle, buffer) > 0)
+        {
+        }
+    }
+
     /// <summary>Bytes that wait in a pipe, fifo or socket.</summary>
     internal static int BytesAvailable(SafeFileHandle handle)
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -121,6 +122,22 @@ internal sealed class Puppet(string folder, HostProcesses processes, KeeperSessi
         Libc.Write(write, "x"u8);
         session.Handles.Keep(request.Id + "/read", read);
         session.Handles.Keep(request.Id + "/write", write);
+        return Task.FromResult(new Empty());
+    }
+
+    /// <summary>Holds a connection to the socket of the id.</summary>
+    public override Task<Empty> CloseIO(CloseIORequest request, ServerCallContext context)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        session.Handles.Hold(socket.SafeHandle);
+        socket.Connect(new UnixDomainSocketEndPoint(request.Id));
+        return Task.FromResult(new Empty());
+    }
+
+    /// <summary>Closes what nobody has asked for.</summary>
+    public override Task<Empty> ResizePty(ResizePtyRequest request, ServerCallContext context)
+    {
+        session.Handles.ForgetUnclaimed();
         return Task.FromResult(new Empty());
     }
 

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Grpc.Core;
 using Kuasar.Protocol.Contracts.TaskV3;
 using Kuasar.Sandbox.Tests.Support;
@@ -61,6 +62,28 @@ public sealed class SandboxerDeathTests : IDisposable
             await tasks.StartAsync(new StartRequest { Id = $"short{i}" }).ResponseAsync.InTime();
             Assert.Equal((uint)i, (await tasks.WaitAsync(new WaitRequest { Id = $"short{i}" }).ResponseAsync.InTime()).ExitStatus);
         }
+    }
+
+    /// <summary>Its other end reads an end then, and no error, whatever it had sent.</summary>
+    [Fact]
+    public async Task A_connection_that_is_held_breaks_off_with_none_of_the_sandboxers()
+    {
+        await using var client = await _bed.ConnectAsync();
+        var tasks = new TaskClient(client);
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var path = Path.Combine(_bed.Run, "peer.sock");
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen();
+        await tasks.CloseIOAsync(new CloseIORequest { Id = path }).ResponseAsync.InTime();
+        using var peer = await listener.AcceptAsync().InTime();
+        var end = peer.ReceiveAsync(new byte[1]);
+
+        await _bed.KillSandboxerAsync(client);
+        await KeeperBed.SandboxerAsync(client);
+        Assert.False(end.IsCompleted);
+        Assert.Equal(2, await peer.SendAsync("OK"u8.ToArray()).InTime());
+        await tasks.ResizePtyAsync(new ResizePtyRequest()).ResponseAsync.InTime();
+        Assert.Equal(0, await end.InTime());
     }
 
     [Fact]

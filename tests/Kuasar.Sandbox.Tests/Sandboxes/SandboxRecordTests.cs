@@ -77,10 +77,35 @@ public sealed class SandboxRecordTests : IAsyncLifetime
 
         void RecordAfterwards()
         {
-            var folder = new SandboxFolder(_bed.PathOf("elsewhere"), record.Clone());
+            var folder = new SandboxFolder(_bed.FolderOf("elsewhere"), record.Clone());
             folder.Open();
             folder.ReleaseAsync().Wait();
             folder.Add(r => r.Mounts, "/late");
+        }
+    }
+
+    [Fact]
+    public async Task A_short_path_leads_to_the_folder_and_goes_with_it()
+    {
+        for (var life = 0; life < 2; life++)
+        {
+            await _bed.RunAsync();
+            var spec = _bed.Sandboxer.Last.Spec;
+            var link = spec.GetShortDirectory();
+            Assert.Equal(link, spec.GetShortDirectory());
+            Assert.Equal(_bed.Paths.Run.Length + 19, link.Length);
+            Assert.Equal(spec.WorkDirectory, new FileInfo(link).LinkTarget);
+            if (life == 0)
+            {
+                await _bed.StopAsync();
+                await _bed.ShutdownAsync();
+            }
+            else
+            {
+                await _bed.RestartAsync();
+                await RemoveAsync("pod");
+            }
+            Assert.Empty(Directory.EnumerateFileSystemEntries(Path.GetDirectoryName(link)!));
         }
     }
 
