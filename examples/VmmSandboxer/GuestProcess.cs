@@ -2,7 +2,6 @@ using Grpc.Core;
 using Kuasar.Protocol.Contracts.TaskV2;
 using Kuasar.Sandbox;
 using Kuasar.Vmm;
-using Status = Kuasar.Protocol.Contracts.TaskTypes.Status;
 using SystemTask = System.Threading.Tasks.Task;
 
 namespace VmmSandboxer;
@@ -75,11 +74,11 @@ internal sealed class GuestProcess(VirtualMachine machine, AgentClient agent, st
     }
 
     /// <summary>Null when the guest does not know it, or has ended.</summary>
-    internal async Task<Status?> StatusAsync(CancellationToken cancellationToken)
+    internal async Task<StateResponse?> StateAsync(CancellationToken cancellationToken)
     {
         try
         {
-            return (await agent.Tasks.StateAsync(new StateRequest { Id = containerId, ExecId = execId }, cancellationToken: cancellationToken)).Status;
+            return await agent.Tasks.StateAsync(new StateRequest { Id = containerId, ExecId = execId }, cancellationToken: cancellationToken);
         }
         catch (RpcException e) when (e.StatusCode == StatusCode.NotFound || machine.State == VmState.Ended)
         {
@@ -90,7 +89,7 @@ internal sealed class GuestProcess(VirtualMachine machine, AgentClient agent, st
     /// <summary>Copies on after a new start: one that has ended meanwhile may have left last words.</summary>
     internal async SystemTask RecoverStreamsAsync(ProcessStdio stdio, CancellationToken cancellationToken)
     {
-        if (machine.State != VmState.Ended && await StatusAsync(cancellationToken) is not null)
+        if (machine.State != VmState.Ended && await StateAsync(cancellationToken) is not null)
         {
             OpenStreams(stdio);
         }

@@ -14,6 +14,9 @@ namespace VmmSandboxer;
 /// <summary>A container of a guest: a task of its agent.</summary>
 internal sealed class VmmContainer : Container
 {
+    private const int MaxAttempts = 100;
+    private static readonly TimeSpan AttemptPause = TimeSpan.FromMilliseconds(50);
+
     private readonly VmmPod _pod;
     private readonly ContainerSpec _spec;
     private readonly VirtualMachine _machine;
@@ -30,18 +33,29 @@ internal sealed class VmmContainer : Container
     {
         var container = new VmmContainer(pod, spec, machine, agent);
         var streams = container._init.OpenStreams(spec.Stdio);
-        await agent.Tasks.CreateAsync(
-            new CreateTaskRequest
+        var request = new CreateTaskRequest
+        {
+            Id = spec.Id,
+            Bundle = PodShare.BundleInGuest(spec.Id),
+            Stdin = streams.Stdin,
+            Stdout = streams.Stdout,
+            Stderr = streams.Stderr,
+            Terminal = streams.Terminal,
+        };
+        for (var attempt = 0; ; attempt++)
+        {
+            try
             {
-                Id = spec.Id,
-                Bundle = PodShare.BundleInGuest(spec.Id),
-                Stdin = streams.Stdin,
-                Stdout = streams.Stdout,
-                Stderr = streams.Stderr,
-                Terminal = streams.Terminal,
-            },
-            cancellationToken: cancellationToken);
-        return container;
+                await agent.Tasks.CreateAsync(request, cancellationToken: cancellationToken);
+                return container;
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.AlreadyExists && attempt < MaxAttempts)
+            {
+                // Of an earlier life, which did not live to write it down, and perhaps of another bundle; it may still be under way.
+                await new GuestProcess(machine, agent, spec.Id, "").DeleteAsync(cancellationToken);
+                await SystemTask.Delay(AttemptPause, cancellationToken);
+            }
+        }
     }
 
     internal static async Task<Container> RecoverAsync(VmmPod pod, ContainerSpec spec, VirtualMachine machine, AgentClient agent, CancellationToken cancellationToken)
@@ -61,24 +75,34 @@ internal sealed class VmmContainer : Container
     public override async SystemTask StartAsync(CancellationToken cancellationToken) =>
         await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id }, cancellationToken: cancellationToken);
 
-    public override async Task<bool> IsStartedAsync(CancellationToken cancellationToken) => await _init.StatusAsync(cancellationToken) != Status.Created;
+    public override async Task<bool> IsStartedAsync(CancellationToken cancellationToken) => (await _init.StateAsync(cancellationToken))?.Status != Status.Created;
 
     public override async Task<ContainerProcess> StartExecAsync(ExecSpec exec, CancellationToken cancellationToken)
     {
         var process = new GuestProcess(_machine, _agent, _spec.Id, exec.Id);
         var streams = process.OpenStreams(exec.Stdio);
-        await _agent.Tasks.ExecAsync(
-            new ExecProcessRequest
+        var request = new ExecProcessRequest
+        {
+            Id = _spec.Id,
+            ExecId = exec.Id,
+            Spec = new Any { TypeUrl = TypeUrl.OciProcess, Value = UnsafeByteOperations.UnsafeWrap(exec.Process) },
+            Stdin = streams.Stdin,
+            Stdout = streams.Stdout,
+            Stderr = streams.Stderr,
+            Terminal = streams.Terminal,
+        };
+        try
+        {
+            await _agent.Tasks.ExecAsync(request, cancellationToken: cancellationToken);
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.AlreadyExists)
+        {
+            // Of a life that did not live to write it down. What runs already is not run twice.
+            if (await process.StateAsync(cancellationToken) is { Status: not Status.Created } known)
             {
-                Id = _spec.Id,
-                ExecId = exec.Id,
-                Spec = new Any { TypeUrl = TypeUrl.OciProcess, Value = UnsafeByteOperations.UnsafeWrap(exec.Process) },
-                Stdin = streams.Stdin,
-                Stdout = streams.Stdout,
-                Stderr = streams.Stderr,
-                Terminal = streams.Terminal,
-            },
-            cancellationToken: cancellationToken);
+                return new VmmExec(process, (int)known.Pid);
+            }
+        }
         try
         {
             var started = await _agent.Tasks.StartAsync(new StartRequest { Id = _spec.Id, ExecId = exec.Id }, cancellationToken: cancellationToken);

@@ -23,7 +23,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
 
         for (var i = 0; i < 3; i++)
         {
-            await KillSandboxerAsync();
+            await own.KillSandboxerAsync();
             await Within.UntilAsync(AnswersAsync, what: "the next one answers");
             await UnharmedAsync();
         }
@@ -90,7 +90,7 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
         for (var i = 0; i < 3; i++)
         {
             await Task.Delay(300);
-            await KillSandboxerAsync();
+            await own.KillSandboxerAsync();
             Assert.Equal(ProcessStatus.Running, (await container.Init.StateAsync()).Status);
         }
         // It answers calls before it has all of its routes, and is not to be replaced until then.
@@ -105,13 +105,6 @@ public sealed class GuestContinuityTests(TestRun run, GuestNode own) : NodeTest(
             await using var input = await container.Init.OpenStdinAsync();
             await input.WriteAsync(Encoding.ASCII.GetBytes(text)).AsTask().BoundAsync();
         }
-    }
-
-    private async Task KillSandboxerAsync()
-    {
-        var sandboxer = Node.Sandboxer!.KeptProcessId;
-        Libc.Signal(sandboxer, Libc.SIGKILL);
-        await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
     }
 
     private Task<(int Code, string Output)> UpgradeAsync(string binary) =>

@@ -32,7 +32,7 @@ public sealed class GuestNode(TestRun run) : OwnNode(run, "guests")
     private static string Prefix => Environment.GetEnvironmentVariable("KUASAR_VMM_PREFIX") ?? Repository.Path("artifacts/vmm/prefix");
 
     internal override IEnumerable<string> Logs =>
-        Directory.EnumerateFileSystemEntries(Path.Combine(Node.RunDirectory, "vm")).Select(link => Path.Combine(Path.GetDirectoryName(new FileInfo(link).LinkTarget!)!, "console.log"));
+        Links.Select(link => Path.Combine(link, "console.log"));
 
     internal override async Task<ContainerPlan> PlaceAsync(ContainerPlan plan)
     {
@@ -49,10 +49,20 @@ public sealed class GuestNode(TestRun run) : OwnNode(run, "guests")
             name => name, name => processes.Single(process => process.Line.Contains("/" + name, StringComparison.Ordinal)).Pid);
     }
 
-    /// <summary>The short name of the machine's folder; null when there is none.</summary>
+    /// <summary>The short names of pods' folders.</summary>
+    internal IEnumerable<string> Links => Path.Combine(Node.RunDirectory, "l") is var folder && Directory.Exists(folder) ? Directory.EnumerateFileSystemEntries(folder) : [];
+
+    /// <summary>The short name of the pod's folder; null when there is none.</summary>
     internal string? LinkOf(Pod pod) =>
-        Directory.EnumerateFileSystemEntries(Path.Combine(Node.RunDirectory, "vm"))
-            .FirstOrDefault(link => new FileInfo(link).LinkTarget!.Contains(pod.Id, StringComparison.Ordinal));
+        Links.FirstOrDefault(link => new FileInfo(link).LinkTarget!.Contains(pod.Id, StringComparison.Ordinal));
+
+    /// <summary>Ends the one behind the keeper, and waits for the next.</summary>
+    internal async Task KillSandboxerAsync()
+    {
+        var sandboxer = Node.Sandboxer!.KeptProcessId;
+        Libc.Signal(sandboxer, Libc.SIGKILL);
+        await Within.UntilAsync(() => Node.Sandboxer!.TryFindKept() is { } next && next != sandboxer, what: "the keeper starts the next one");
+    }
 
     protected override async Task StoppingAsync()
     {

@@ -23,7 +23,7 @@ internal sealed class Pod : IAsyncDisposable
 
     internal string Id { get; private set; } = "";
 
-    internal string ContainerId { get; private set; } = "";
+    internal string ContainerId { get; set; } = "";
 
     internal string LogFolder { get; }
 
