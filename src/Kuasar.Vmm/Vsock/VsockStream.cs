@@ -159,6 +159,10 @@ public sealed partial class VsockStream : Stream
             {
                 // A read that waits in the kernel keeps the descriptor open.
                 _socket.Shutdown(SocketShutdown.Both);
+                if (RemoteEndPoint.Path is not null)
+                {
+                    ReadAway();
+                }
             }
             catch (SocketException)
             {
@@ -167,6 +171,15 @@ public sealed partial class VsockStream : Stream
             _socket.Dispose();
         }
         base.Dispose(disposing);
+    }
+
+    // What is left unread makes an error of the end, which vhost-device-vsock does not pass on: in the guest the connection would never end.
+    private void ReadAway()
+    {
+        Span<byte> buffer = stackalloc byte[4096];
+        while (Libc.TryReceive(_socket.SafeHandle, buffer, wait: false) > 0)
+        {
+        }
     }
 
     private int Checked(string call, int count) =>

@@ -144,6 +144,23 @@ public sealed class HybridTests : IAsyncDisposable
         await Assert.ThrowsAnyAsync<Exception>(() => read.Within());
     }
 
+    /// <summary>vhost-device-vsock tells the guest of ends only.</summary>
+    [Fact]
+    public async Task Disposing_with_bytes_unread_is_an_end_and_no_error()
+    {
+        var (sent, end) = (new TaskCompletionSource(), new TaskCompletionSource<int>());
+        _guest.Listen(5, async socket =>
+        {
+            await socket.SendAsync(new byte[100_000]);
+            sent.SetResult();
+            end.SetResult(await socket.ReceiveAsync(new byte[1]));
+        });
+        var stream = await _guest.Port(5).ConnectAsync(Wait.Limit);
+        await sent.Task.Within();
+        await stream.DisposeAsync();
+        Assert.Equal(0, await end.Task.Within());
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
