@@ -92,7 +92,10 @@ internal sealed partial class QemuMachine : VirtualMachine
         MakeConsoleLog();
         var console = Environment.PathOf("kvm-probe-console.log");
         var kvm = await _kvm.IsUsedAsync(config.Kernel, console, arguments => ProbeAsync(arguments, cancellationToken), cancellationToken).ConfigureAwait(false);
-        Record.Driver[KvmKey] = kvm.ToString();
+        if (_options.Accelerator == QemuAccelerator.Automatic)
+        {
+            Record.Driver[KvmKey] = kvm.ToString();
+        }
         var daemons = config.FileSystems.ToDictionary(
             share => share.Id, share => StartVirtiofsAsync(share.Id, share.SharedDirectory, _options.Virtiofsd!, cancellationToken));
         if (config.Vsock is { } vsock)
