@@ -119,8 +119,8 @@ skip_reasons() {
 
 # Each failed test or failed cleanup again, its first lines: who sees the end of a run only sees what failed.
 failures() {
-  awk '/^    [^ ].* \[FAIL\]$/ || /^    \[.* Failure.*\] / { left = 30; print FILENAME ":" }
-    /^ ? ? ? ?[^ ]/ && !/ \[FAIL\]$/ && !/^    \[.* Failure.*\] / { left = 0 }
+  awk '/^ ? ? ? ?[^ ]/ { left = 0 }
+    /^    [^ ].* \[FAIL\]$/ || /^    \[.* Failure.*\] / { left = 30; print FILENAME ":" }
     left > 0 { print; left-- }' "$@"
 }
 
