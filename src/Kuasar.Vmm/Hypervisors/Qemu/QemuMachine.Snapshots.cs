@@ -37,11 +37,8 @@ internal sealed partial class QemuMachine
     // The daemons have state of their own, which they cannot give.
     private void RequireSaveable()
     {
-        string[] daemons =
-        [
-            .. Record.ContextId != 0 ? ["vsock"] : Array.Empty<string>(),
-            .. Record.Devices.Where(device => device.FileSystem is not null).Select(device => device.Id),
-        ];
+        var shares = Record.Devices.Where(device => device.FileSystem is not null).Select(device => device.Id);
+        string[] daemons = [.. Record.ContextId != 0 ? shares.Prepend("vsock") : shares];
         if (daemons.Length != 0)
         {
             var what = string.Join(" and ", daemons);
