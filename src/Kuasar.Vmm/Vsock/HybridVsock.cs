@@ -82,33 +82,33 @@ internal static class HybridVsock
             cancellationToken.ThrowIfCancellationRequested();
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
             IDisposable? held = null;
+            var isConnected = false;
             try
             {
                 // Before it is connected: from then on the daemon must not lose it.
                 held = hold?.Invoke(socket.SafeHandle);
                 // A unix socket connects at once or not at all. Not ConnectAsync: it would leave the socket in .NET's event loop.
                 socket.Connect(address);
+                isConnected = true;
                 return (socket, held);
             }
             catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
             {
                 // The backlog is full: the hypervisor lives.
-                socket.Dispose();
-                held?.Dispose();
-                await Task.Delay(s_backlogPause, cancellationToken).ConfigureAwait(false);
             }
             catch (SocketException error)
             {
-                socket.Dispose();
-                held?.Dispose();
                 throw new VsockException(VsockFailure.NoHypervisor, $"{endPoint}: no hypervisor answers there ({error.Message})", error);
             }
-            catch
+            finally
             {
-                socket.Dispose();
-                held?.Dispose();
-                throw;
+                if (!isConnected)
+                {
+                    socket.Dispose();
+                    held?.Dispose();
+                }
             }
+            await Task.Delay(s_backlogPause, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -161,7 +161,8 @@ public sealed partial class VsockStream : Stream
                 _socket.Shutdown(SocketShutdown.Both);
                 if (RemoteEndPoint.Path is not null)
                 {
-                    ReadAway();
+                    // What is left unread makes an error of the end, which vhost-device-vsock does not pass on: in the guest the connection would never end.
+                    Libc.ReadAway(_socket.SafeHandle);
                 }
             }
             catch (SocketException)
@@ -171,15 +172,6 @@ public sealed partial class VsockStream : Stream
             _socket.Dispose();
         }
         base.Dispose(disposing);
-    }
-
-    // What is left unread makes an error of the end, which vhost-device-vsock does not pass on: in the guest the connection would never end.
-    private void ReadAway()
-    {
-        Span<byte> buffer = stackalloc byte[4096];
-        while (Libc.TryReceive(_socket.SafeHandle, buffer, wait: false) > 0)
-        {
-        }
     }
 
     private int Checked(string call, int count) =>

@@ -62,7 +62,7 @@ internal static unsafe partial class Libc
     }
 
     /// <summary>read(2) once: the count, 0 at the end, or -errno.</summary>
-    internal static int Read(SafeFileHandle handle, Span<byte> buffer)
+    internal static int Read(SafeHandle handle, Span<byte> buffer)
     {
         fixed (byte* p = buffer)
         {
@@ -82,7 +82,7 @@ internal static unsafe partial class Libc
     }
 
     /// <summary>Takes what waits in a pipe, fifo or socket, for nobody.</summary>
-    internal static void ReadAway(SafeFileHandle handle)
+    internal static void ReadAway(SafeHandle handle)
     {
         Span<byte> buffer = stackalloc byte[4096];
         while (BytesAvailable(handle) > 0 && Read(handle, buffer) > 0)
@@ -91,7 +91,7 @@ internal static unsafe partial class Libc
     }
 
     /// <summary>Bytes that wait in a pipe, fifo or socket.</summary>
-    internal static int BytesAvailable(SafeFileHandle handle)
+    internal static int BytesAvailable(SafeHandle handle)
     {
         const uint FIONREAD = 0x541B;
         int value;
